@@ -1,0 +1,1 @@
+"""The HTTP border: routes, error to status, the OpenAPI document, request log."""

@@ -1,0 +1,63 @@
+"""The routes of the service's own state and files."""
+
+from fastapi import APIRouter, Response
+
+from imgapi.api.openapi import ERRORS
+from imgapi.contract.service import OperationsReply, StateReply
+from imgapi.errors import ResultExpired
+from imgapi.results.store import ResultStore
+
+TAG = "service"
+MEDIA_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
+
+
+def service_router(operations: OperationsReply, results: ResultStore) -> APIRouter:
+    """Make the routes: liveness, readiness, what can be done here, and kept results."""
+    router = APIRouter(tags=[TAG], responses={500: ERRORS[500]})
+
+    @router.get("/livez", operation_id="check_liveness", summary="Does the process live?")
+    async def livez() -> StateReply:
+        """Answer as long as the event loop turns."""
+        return StateReply(status="ok")
+
+    @router.get("/readyz", operation_id="check_readiness", summary="Is the service ready for work?")
+    async def readyz() -> StateReply:
+        """Answer once the workers have started; before that nothing listens."""
+        return StateReply(status="ok")
+
+    @router.get("/operations", operation_id="list_operations", summary="What this installation can do")
+    async def list_operations() -> OperationsReply:
+        """List the operations, the models behind them, and the limits."""
+        return operations
+
+    @router.get(
+        "/results/{name}",
+        operation_id="get_result",
+        summary="A kept result",
+        response_class=Response,
+        responses={
+            200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
+            410: {**ERRORS[500], "description": "The result is not kept, or no longer.", "content": _GONE},
+        },
+    )
+    async def get_result(name: str) -> Response:
+        """Return a picture that /remove_bg made; links are unguessable and expire."""
+        content = await results.get(name)
+        if content is None:
+            raise ResultExpired("This result is not kept here, or no longer; run the edit again.")
+        media_type = MEDIA_TYPES.get(name.rpartition(".")[2], "application/octet-stream")
+        headers = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
+        return Response(content, media_type=media_type, headers=headers)
+
+    return router
+
+
+_GONE = {
+    "application/json": {
+        "example": {
+            "error": "This result is not kept here, or no longer; run the edit again.",
+            "code": "result_expired",
+            "request_id": "5f0c2f7e9b1d4c3a",
+        }
+    }
+}

@@ -1,0 +1,147 @@
+"""The routes of the three local utilities."""
+
+import asyncio
+import base64
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request, Response
+
+from imgapi.api.forms import form_schema, read_form
+from imgapi.api.openapi import ERRORS
+from imgapi.contract.utils import ConvertReply, ConvertRequest, PhotoResizeUrlRequest, ResizeReply, ResizeRequest
+from imgapi.errors import ImgapiError
+from imgapi.pictures.convert import convert_to_png
+from imgapi.pictures.limits import PictureLimits
+from imgapi.pictures.resize import Resized, resize
+from imgapi.pictures.workers import Workers
+from imgapi.results.outputs import OutputFolder
+from imgapi.sources.fetch import Fetcher
+
+TAG = "utils"
+
+
+@dataclass(frozen=True, slots=True)
+class Utilities:
+    """What the utilities are made of.
+
+    Args:
+        workers: Do all pixel work.
+        limits: Bounds on any picture.
+        fetcher: Downloads callers' URLs.
+        outputs: Where converted files are written.
+        svg_renderer: `resvg` or `cairosvg`.
+    """
+
+    workers: Workers
+    limits: PictureLimits
+    fetcher: Fetcher
+    outputs: OutputFolder
+    svg_renderer: str
+
+    async def resize(self, content: bytes, wanted: ResizeRequest, field: str) -> Response:
+        """Resize a picture and write the documented reply.
+
+        Raises:
+            CallerError: The picture is unusable; the error names the field.
+        """
+        try:
+            resized = await self.workers.run(
+                resize,
+                content,
+                min_dim=wanted.min_dim,
+                max_dim=wanted.max_dim,
+                limits=self.limits,
+                svg_renderer=self.svg_renderer,
+            )
+        except ImgapiError as exc:
+            raise exc.about(field) from exc.__cause__
+        return await asyncio.to_thread(_resize_response, resized)
+
+    async def convert(self, content: bytes, filename: str, wanted: ConvertRequest) -> Response:
+        """Convert a picture to PNG, keep the files, and write the documented reply.
+
+        Raises:
+            CallerError: The picture is unusable; the error names the field.
+        """
+        try:
+            converted = await self.workers.run(
+                convert_to_png,
+                content,
+                all_frames=wanted.keep_animation,
+                limits=self.limits,
+                svg_renderer=self.svg_renderer,
+            )
+        except ImgapiError as exc:
+            raise exc.about("image") from exc.__cause__
+        split = wanted.keep_animation and len(converted.frames) > 1
+        paths = await self.outputs.save(filename, converted.frames, overwrite=wanted.overwrite, split=split)
+        return await asyncio.to_thread(_convert_response, converted.original_format, paths, converted.frames[0])
+
+
+def _resize_response(resized: Resized) -> Response:
+    reply = ResizeReply(
+        success=True,
+        original_size=f"{resized.original_width}x{resized.original_height}px",
+        resized_size=f"{resized.width}x{resized.height}px",
+        image_data=base64.b64encode(resized.content).decode("ascii"),
+    )
+    return Response(reply.model_dump_json(), media_type="application/json")
+
+
+def _convert_response(original_format: str, paths: list[str], content: bytes) -> Response:
+    reply = ConvertReply.model_validate(
+        {
+            "success": True,
+            "message": "转换成功",
+            "original_format": original_format,
+            "converted_format": "png",
+            "image_paths": paths,
+            "image_data": base64.b64encode(content).decode("ascii"),
+        }
+    )
+    return Response(reply.model_dump_json(), media_type="application/json")
+
+
+def utils_router(utilities: Utilities) -> APIRouter:
+    """Make the three routes."""
+    router = APIRouter(prefix="/utils", tags=[TAG], responses=ERRORS)
+
+    @router.post(
+        "/photo_resize_url",
+        operation_id="resize_photo_by_url",
+        summary="Resize the picture behind a URL",
+        response_model=ResizeReply,
+    )
+    async def photo_resize_url(body: PhotoResizeUrlRequest) -> Response:
+        """Bring the sides of a picture into `min_dim` to `max_dim`, keeping its ratio; `max_dim` wins."""
+        try:
+            source = await utilities.fetcher.fetch(body.image_url)
+        except ImgapiError as exc:
+            raise exc.about("image_url") from exc.__cause__
+        return await utilities.resize(source.content, body, "image_url")
+
+    @router.post(
+        "/photo_resize",
+        operation_id="resize_photo",
+        summary="Resize an uploaded picture",
+        response_model=ResizeReply,
+        openapi_extra=form_schema(ResizeRequest, "The picture."),
+    )
+    async def photo_resize(request: Request) -> Response:
+        """Bring the sides of an uploaded picture into `min_dim` to `max_dim`, keeping its ratio; `max_dim` wins."""
+        wanted, _, content = await read_form(request, ResizeRequest)
+        return await utilities.resize(content, wanted, "image")
+
+    @router.post(
+        "/convert_to_png",
+        operation_id="convert_to_png",
+        summary="Convert a picture to PNG",
+        response_model=ConvertReply,
+        openapi_extra=form_schema(ConvertRequest, "A jpg, webp, svg, tiff, gif, bmp or png."),
+    )
+    async def convert(request: Request) -> Response:
+        """Convert a picture to PNG, keeping transparency and 16-bit depth; the files stay in the output folder."""
+        wanted, filename, content = await read_form(request, ConvertRequest)
+        return await utilities.convert(content, filename, wanted)
+
+    return router

@@ -1,0 +1,54 @@
+"""Time as imgapi sees it: injectable, so that a test of a long wait takes a millisecond."""
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Protocol
+
+CHINA = timezone(timedelta(hours=8))
+
+
+class Clock(Protocol):
+    """What waits and deadlines are measured with."""
+
+    def monotonic(self) -> float:
+        """Seconds that never jump; for deadlines and back-off."""
+        ...
+
+    def time(self) -> float:
+        """Seconds since the epoch; for display and expiry only."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; zero or less yields once."""
+        ...
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def monotonic(self) -> float:
+        """Seconds of the system's monotonic clock."""
+        return time.monotonic()
+
+    def time(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait on the event loop."""
+        await asyncio.sleep(max(0.0, seconds))
+
+
+def documented_time(epoch_seconds: float) -> str:
+    """Write an instant the way the documented replies do: `YYYY-MM-DD HH:MM:SS.mmm` in UTC+8, no zone suffix."""
+    moment = datetime.fromtimestamp(epoch_seconds, UTC).astimezone(CHINA)
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d}"
+
+
+def read_documented_time(text: str | None) -> float | None:
+    """Read such an instant as seconds since the epoch; None when it is absent or no time."""
+    try:
+        return datetime.fromisoformat(text or "").replace(tzinfo=CHINA).timestamp()
+    except ValueError:
+        return None

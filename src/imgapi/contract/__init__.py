@@ -1,0 +1,1 @@
+"""The public words: request and response models as documented."""

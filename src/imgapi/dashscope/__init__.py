@@ -1,0 +1,1 @@
+"""DashScope as a client sees it: bodies, calls, temporary uploads, faults."""

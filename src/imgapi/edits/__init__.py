@@ -1,0 +1,1 @@
+"""The six edits: what each asks upstream, what it answers the caller."""

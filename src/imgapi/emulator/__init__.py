@@ -1,0 +1,1 @@
+"""A stand-in for DashScope that speaks its HTTP protocol and really computes the edits."""

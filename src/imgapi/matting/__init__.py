@@ -1,0 +1,1 @@
+"""Matting: a picture goes in, the same picture with true alpha comes out."""

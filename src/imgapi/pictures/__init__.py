@@ -1,0 +1,1 @@
+"""Pixels in this machine: probing, resizing, converting, and the workers that do it."""

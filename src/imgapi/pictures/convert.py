@@ -1,0 +1,93 @@
+"""Any picture to PNG, looking as it should."""
+
+from dataclasses import dataclass
+
+from PIL import Image
+
+from imgapi.pictures.chunks import strip_png
+from imgapi.pictures.colour import as_srgb, is_srgb, profile_fits
+from imgapi.pictures.deep import decode_deep, encode_deep_png, is_deep_colour
+from imgapi.pictures.encode import encode_png
+from imgapi.pictures.frames import all_frames as every_frame
+from imgapi.pictures.frames import first_frame
+from imgapi.pictures.limits import PictureLimits, check_total_pixels
+from imgapi.pictures.probe import PictureInfo, probe
+from imgapi.pictures.rasters import decoding, open_raster
+from imgapi.pictures.svg import render_svg
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """The PNGs made of a picture.
+
+    Attributes:
+        original_format: Format of the input by its content: `jpeg`, `png`, `webp`, `svg`, `tiff`, `gif` or `bmp`.
+        frames: One PNG a frame, in order; one only unless all frames were asked for.
+    """
+
+    original_format: str
+    frames: tuple[bytes, ...]
+
+
+def convert_to_png(content: bytes, *, all_frames: bool, limits: PictureLimits, svg_renderer: str) -> Converted:
+    """Make PNGs of a picture by the convert rule: oriented, in sRGB or the stated profile, 16 bits and alpha kept.
+
+    Raises:
+        UnreadableImage: The bytes can't be decoded.
+        UnsupportedFormat: A format that is not taken.
+        ImageTooLarge: Beyond the limits.
+        CapabilityMissing: An SVG, and no renderer for it.
+    """
+    info = probe(content, limits)
+    if info.format == "svg":
+        image = render_svg(
+            content,
+            renderer=svg_renderer,
+            max_pixels=limits.max_svg_pixels,
+            max_bytes=limits.max_svg_bytes,
+        )
+        return Converted("svg", (encode_png(image),))
+    if not all_frames or info.frames == 1:
+        return Converted(info.format, (_convert_first(content, info),))
+    check_total_pixels(info.total_pixels, limits)
+    if info.format == "tiff":
+        return Converted("tiff", tuple(_convert_pages(content, info, limits)))
+    frames = every_frame(content, info, limits)
+    return Converted(info.format, tuple(encode_png(frame, _kept_profile(frame)) for frame in map(as_srgb, frames)))
+
+
+def _convert_first(content: bytes, info: PictureInfo) -> bytes:
+    if is_deep_colour(info) and (info.format != "png" or info.orientation > 1):
+        deep = _convert_deep(content, info, 0)
+        if deep is not None:
+            return deep
+    image = first_frame(content, info)
+    profile = image.info.get("icc_profile")
+    if info.format == "png" and info.orientation == 1 and (info.deep or not profile or is_srgb(profile)):
+        return strip_png(content)
+    image = as_srgb(image)
+    return encode_png(image, _kept_profile(image))
+
+
+def _convert_pages(content: bytes, info: PictureInfo, limits: PictureLimits) -> list[bytes]:
+    pages = []
+    for number, page in enumerate(every_frame(content, info, limits)):
+        deep = _convert_deep(content, info, number) if is_deep_colour(info) else None
+        image = as_srgb(page)
+        pages.append(encode_png(image, _kept_profile(image)) if deep is None else deep)
+    return pages
+
+
+def _convert_deep(content: bytes, info: PictureInfo, page: int) -> bytes | None:
+    pixels = decode_deep(content, info, page)
+    if pixels is None:
+        return None
+    with decoding(info.format), open_raster(content, info.format) as image:
+        profile = image.info.get("icc_profile") if profile_fits(image) else None
+    return encode_deep_png(pixels, profile)
+
+
+def _kept_profile(image: Image.Image) -> bytes | None:
+    """Give the profile of a grey picture, whose samples `as_srgb` leaves alone; colours are sRGB by then."""
+    grey = image.mode in ("1", "L", "LA", "I;16")
+    return image.info.get("icc_profile") if grey and profile_fits(image) else None

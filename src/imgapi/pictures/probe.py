@@ -1,0 +1,109 @@
+"""What a picture is, read from its header without decoding a pixel."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from imgapi.errors import UnreadableImage
+from imgapi.pictures import headers
+from imgapi.pictures.limits import PictureLimits, check_bytes, check_frames, check_size
+from imgapi.pictures.rasters import decoding, exif_orientation, open_raster, oriented_size
+from imgapi.pictures.signatures import recognise, sniff_format
+from imgapi.pictures.svg_document import intrinsic_size, parse_svg, rendered_size
+
+__all__ = ["PictureInfo", "probe", "sniff_format"]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureInfo:
+    """The header of a picture.
+
+    Attributes:
+        format: `jpeg`, `png`, `webp`, `svg`, `tiff`, `gif` or `bmp`, by content, never by label.
+        width: Pixels, after the EXIF orientation; an SVG's is its intrinsic width at 96 dpi.
+        height: Pixels, likewise.
+        mode: Pillow's mode of the stored pixels; `RGBA` for an SVG.
+        frames: Frames of an animation or pages of a TIFF.
+        orientation: EXIF orientation, 1 to 8.
+        has_transparency: The header says that pixels may be transparent: alpha channel, tRNS, GIF colour key.
+        size_bytes: Encoded size.
+        total_pixels: Pixels of all frames together.
+        deep: Samples have 16 bits or more.
+    """
+
+    format: str
+    width: int
+    height: int
+    mode: str
+    frames: int
+    orientation: int
+    has_transparency: bool
+    size_bytes: int
+    total_pixels: int = 0
+    deep: bool = False
+
+
+def probe(content: bytes, limits: PictureLimits) -> PictureInfo:
+    """Read format, size and kind of a picture; no pixel is decoded.
+
+    Raises:
+        UnreadableImage: Empty, truncated or damaged header, or no picture at all.
+        UnsupportedFormat: A known format that is not taken.
+        ImageTooLarge: Bytes, pixels, a side or frames beyond the limits.
+    """
+    check_bytes(len(content), limits.max_bytes)
+    format_name = recognise(content)
+    if format_name == "svg":
+        return _probe_svg(content, limits)
+    with decoding(format_name):
+        header = _READERS[format_name](content, limits.max_frames)
+    if min(header.width, header.height) < 1:
+        raise UnreadableImage(f"the {format_name} picture says it is {header.width}x{header.height} pixels")
+    check_size(header.width, header.height, max_pixels=limits.max_pixels, max_side=limits.max_side)
+    check_frames(header.frames, limits)
+    mode, orientation, transparent, deep = header.mode, header.orientation, header.transparent, header.deep
+    if mode is None:
+        with decoding(format_name), open_raster(content, format_name) as image:
+            mode = image.mode
+            if format_name == "jpeg":
+                orientation = exif_orientation(image.info.get("exif", b""))
+            transparent = transparent or image.has_transparency_data
+    width, height = oriented_size(header.width, header.height, orientation)
+    return PictureInfo(
+        format=format_name,
+        width=width,
+        height=height,
+        mode=mode,
+        frames=header.frames,
+        orientation=orientation,
+        has_transparency=transparent,
+        size_bytes=len(content),
+        total_pixels=header.total_pixels or width * height * header.frames,
+        deep=deep,
+    )
+
+
+def _probe_svg(content: bytes, limits: PictureLimits) -> PictureInfo:
+    check_bytes(len(content), limits.max_svg_bytes, "the svg")
+    width, height = rendered_size(intrinsic_size(parse_svg(content)))
+    check_size(width, height, max_pixels=limits.max_svg_pixels, max_side=limits.max_side)
+    return PictureInfo(
+        format="svg",
+        width=width,
+        height=height,
+        mode="RGBA",
+        frames=1,
+        orientation=1,
+        has_transparency=True,
+        size_bytes=len(content),
+        total_pixels=width * height,
+    )
+
+
+_READERS: dict[str, Callable[[bytes, int], headers.Header]] = {
+    "jpeg": headers.read_jpeg,
+    "png": headers.read_png,
+    "webp": headers.read_webp,
+    "tiff": headers.read_tiff,
+    "gif": headers.read_gif,
+    "bmp": headers.read_bmp,
+}

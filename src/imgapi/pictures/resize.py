@@ -1,0 +1,142 @@
+"""A picture brought into a range of sides, its format kept."""
+
+from dataclasses import dataclass
+
+from PIL import Image, JpegImagePlugin
+
+from imgapi.errors import InvalidParameter
+from imgapi.pictures.chunks import strip_jpeg, strip_png, strip_webp
+from imgapi.pictures.colour import as_png_mode, as_srgb, expand_key_colour, profile_fits
+from imgapi.pictures.deep import decode_deep, encode_deep_png, is_deep_colour, resample_deep
+from imgapi.pictures.encode import encode_jpeg, encode_png, encode_webp
+from imgapi.pictures.frames import first_frame, verify
+from imgapi.pictures.limits import PictureLimits
+from imgapi.pictures.probe import PictureInfo, probe
+from imgapi.pictures.rasters import decoding, open_raster, oriented_size
+from imgapi.pictures.scale import resample, scaled_to_range
+from imgapi.pictures.svg import render_svg
+
+_KEPT_FORMATS = frozenset({"jpeg", "png", "webp"})
+
+
+@dataclass(frozen=True, slots=True)
+class Resized:
+    """A picture after the resize rule; sizes in pixels, both after orientation.
+
+    Attributes:
+        content: The encoded picture.
+        format: `jpeg`, `png` or `webp`.
+        original_width: Width before.
+        original_height: Height before.
+        width: Width after.
+        height: Height after.
+    """
+
+    content: bytes
+    format: str
+    original_width: int
+    original_height: int
+    width: int
+    height: int
+
+
+def resize(content: bytes, *, min_dim: int, max_dim: int, limits: PictureLimits, svg_renderer: str) -> Resized:
+    """Scale a picture by the resize rule; one already in range keeps its pixels, only its metadata go.
+
+    An animation that has to be resampled becomes its first frame; an SVG is drawn at the size it shall have.
+
+    Raises:
+        InvalidParameter: The result would be beyond the limits.
+        UnreadableImage: The bytes can't be decoded.
+        UnsupportedFormat: A format that is not taken.
+        ImageTooLarge: Beyond the limits.
+        CapabilityMissing: An SVG, and no renderer for it.
+    """
+    info = probe(content, limits)
+    size = scaled_to_range(info.width, info.height, min_dim=min_dim, max_dim=max_dim)
+    max_pixels = limits.max_svg_pixels if info.format == "svg" else limits.max_pixels
+    if size[0] * size[1] > max_pixels:
+        raise InvalidParameter(
+            f"min_dim {min_dim} would make the picture {size[0]}x{size[1]} pixels; "
+            f"at most {max_pixels / 1e6:.4g} megapixels are made",
+            field="min_dim",
+        )
+    if info.format == "svg":
+        resized = _draw_svg(content, size, limits, svg_renderer)
+    elif size == (info.width, info.height) and info.format in _KEPT_FORMATS:
+        resized = _keep_pixels(content, info)
+    else:
+        resized = _resample(content, info, size)
+    kept_format = info.format if info.format in _KEPT_FORMATS else "png"
+    return Resized(resized, kept_format, info.width, info.height, *size)
+
+
+def _draw_svg(content: bytes, size: tuple[int, int], limits: PictureLimits, renderer: str) -> bytes:
+    image = render_svg(
+        content,
+        renderer=renderer,
+        max_pixels=limits.max_svg_pixels,
+        max_bytes=limits.max_svg_bytes,
+        scale=lambda _width, _height: size,
+    )
+    return encode_png(image)
+
+
+def _keep_pixels(content: bytes, info: PictureInfo) -> bytes:
+    if info.orientation == 1:
+        verify(content, info)
+        try:
+            return _strip(content, info.format)
+        except EOFError:
+            # Its pixels decode, but its container ends early: written anew, it is whole.
+            pass
+    return _resample(content, info, (info.width, info.height))
+
+
+def _strip(content: bytes, format_name: str) -> bytes:
+    if format_name == "jpeg":
+        return strip_jpeg(content)
+    return strip_webp(content) if format_name == "webp" else strip_png(content, keep_animation=True)
+
+
+def _resample(content: bytes, info: PictureInfo, size: tuple[int, int]) -> bytes:
+    if is_deep_colour(info) and info.format != "webp":
+        deep = decode_deep(content, info)
+        if deep is not None:
+            return encode_deep_png(resample_deep(deep, size), _profile(content, info))
+    resampled = size != (info.width, info.height)
+    image = first_frame(content, info, target=size if resampled else None)
+    profile = image.info.get("icc_profile") if profile_fits(image) else None
+    if info.format == "jpeg":
+        return _encode_like(content, resample(image, size), profile, resampled=resampled, info=info)
+    if image.mode in ("CMYK", "LAB"):
+        image, profile = as_srgb(image), None
+    image = resample(as_png_mode(expand_key_colour(image)), size)
+    if info.format == "webp":
+        return encode_webp(image, profile, lossless=b"VP8L" in content[:64])
+    return encode_png(image, profile)
+
+
+def _profile(content: bytes, info: PictureInfo) -> bytes | None:
+    with decoding(info.format), open_raster(content, info.format) as image:
+        return image.info.get("icc_profile") if profile_fits(image) else None
+
+
+def _encode_like(
+    content: bytes,
+    image: Image.Image,
+    profile: bytes | None,
+    *,
+    resampled: bool,
+    info: PictureInfo,
+) -> bytes:
+    """Encode a JPEG with its original's chroma sampling, and its tables too where the pixels are the same."""
+    with decoding("jpeg"), open_raster(content, "jpeg") as original:
+        sampling = JpegImagePlugin.get_sampling(original)
+        tables = original.quantization if isinstance(original, JpegImagePlugin.JpegImageFile) else {}
+    turned = oriented_size(1, 2, info.orientation) != (1, 2)
+    # 4:2:2 turned by a quarter would be 4:4:0, which the encoder does not offer.
+    subsampling = 0 if sampling == 0 or (sampling == 1 and turned) else 2 if sampling < 0 else sampling
+    if resampled or not tables:
+        return encode_jpeg(image, profile, subsampling=subsampling)
+    return encode_jpeg(image, profile, subsampling=subsampling, tables=tables)

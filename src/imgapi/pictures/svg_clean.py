@@ -1,0 +1,141 @@
+"""SVG made harmless before a renderer sees it: nothing outside the document is referred to, nothing multiplies."""
+
+import base64
+import binascii
+import re
+from urllib.parse import unquote_to_bytes
+from xml.etree.ElementTree import Element
+
+from imgapi.errors import ImageTooLarge, ImgapiError
+from imgapi.pictures import headers
+from imgapi.pictures.rasters import decoding
+from imgapi.pictures.signatures import sniff_format
+from imgapi.pictures.svg_document import SVG, XLINK, XML
+
+# Elements after every `use` and paint reference is written out.
+MAX_EXPANDED_ELEMENTS = 1_000_000
+_MAX_EMBEDDED_PIXELS = 16_000_000
+
+_REMOVED = frozenset({f"{SVG}script", f"{SVG}foreignObject", f"{SVG}handler", f"{SVG}listener"})
+_HREFS = ("href", f"{XLINK}href")
+_IMAGES = frozenset({f"{SVG}image", f"{SVG}feImage"})
+_EMBEDDABLE = {"jpeg": headers.read_jpeg, "png": headers.read_png, "webp": headers.read_webp, "gif": headers.read_gif}
+
+_DATA_URL = re.compile(r"\s*data:([^,]*),", re.IGNORECASE)
+_CSS_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
+_CSS_IMPORT = re.compile(r"@(?:import|charset|namespace)[^;{}]*;?", re.IGNORECASE)
+_CSS_FONT_FACE = re.compile(r"@font-face\s*\{[^}]*\}?", re.IGNORECASE)
+_CSS_URL = re.compile(r"url\(\s*(\"[^\"]*\"?|'[^']*'?|[^)]*)\s*\)?", re.IGNORECASE)
+_CSS_OTHER_LOADERS = re.compile(r"(?:image|image-set|src|cross-fade)\([^)]*\)?", re.IGNORECASE)
+_LOCAL_REFERENCE = re.compile(r"url\(\s*[\"']?\s*#([^\"')]+)", re.IGNORECASE)
+_NESTED_FUNCTIONS = re.compile(r"\([^)]*\(")
+
+
+def clean_svg(root: Element) -> None:
+    """Drop scripts, links and every reference that is neither `#id` nor a small embedded raster, in place.
+
+    Raises:
+        ImageTooLarge: References multiply the elements beyond MAX_EXPANDED_ELEMENTS.
+    """
+    for parent in root.iter():
+        for child in [child for child in parent if child.tag in _REMOVED]:
+            parent.remove(child)
+        _clean_attributes(parent)
+        if parent.tag == f"{SVG}style":
+            parent.text = _clean_css("".join(parent.itertext()))
+            for child in list(parent):
+                parent.remove(child)
+    _refuse_multiplication(root)
+
+
+def _clean_attributes(element: Element) -> None:
+    for name, value in list(element.attrib.items()):
+        local = name.rpartition("}")[2].lower()
+        if local == "href":
+            if not _is_harmless_reference(value, embedded=element.tag in _IMAGES):
+                del element.attrib[name]
+        elif name == f"{XML}base" or local.startswith("on"):
+            del element.attrib[name]
+        elif local.endswith("transform") and _NESTED_FUNCTIONS.search(value):
+            # No valid transform nests, and a renderer's parser can take minutes over one that does.
+            del element.attrib[name]
+        elif "(" in value or "\\" in value:
+            element.attrib[name] = _clean_css(value)
+
+
+def _clean_css(text: str) -> str:
+    """Take out of CSS what loads something; escapes go first, since they can spell any of it."""
+    text = _CSS_COMMENT.sub("", text.replace("\\", ""))
+    text = _CSS_FONT_FACE.sub("", _CSS_IMPORT.sub("", text))
+    text = _CSS_OTHER_LOADERS.sub("none", text)
+    return _CSS_URL.sub(lambda match: match[0] if _is_local(match[1]) else "none", text)
+
+
+def _is_local(target: str) -> bool:
+    return target.strip(" \t\r\n\f\"'").startswith("#")
+
+
+def _is_harmless_reference(value: str, *, embedded: bool) -> bool:
+    if value.strip().startswith("#"):
+        return True
+    return embedded and _is_small_raster(_read_data_url(value))
+
+
+def _read_data_url(url: str) -> bytes:
+    """Read what a `data:` URL carries; nothing for any other URL and for a damaged one."""
+    match = _DATA_URL.match(url)
+    if match is None:
+        return b""
+    data = url[match.end() :]
+    try:
+        return (
+            base64.b64decode("".join(data.split()) + "==") if "base64" in match[1].lower() else unquote_to_bytes(data)
+        )
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _is_small_raster(content: bytes) -> bool:
+    name = sniff_format(content) or ""
+    reader = _EMBEDDABLE.get(name)
+    if reader is None:
+        return False
+    try:
+        with decoding(name):
+            header = reader(content, 1)
+    except ImgapiError:
+        return False
+    return 0 < header.width * header.height <= _MAX_EMBEDDED_PIXELS
+
+
+def _refuse_multiplication(root: Element) -> None:
+    """Count the elements after all `#id` references are written out, each element visited once."""
+    targets = {identity: element for element in root.iter() if (identity := element.get("id"))}
+    sizes: dict[Element, int] = {}
+    open_elements: set[Element] = set()
+    stack = [root]
+    while stack:
+        element = stack[-1]
+        if element in sizes:
+            stack.pop()
+            continue
+        needed = [*element, *_referred(element, targets)]
+        if element not in open_elements:
+            open_elements.add(element)
+            # What is open already refers to itself; renderers end such a circle where it closes.
+            stack.extend(other for other in needed if other not in sizes and other not in open_elements)
+            continue
+        stack.pop()
+        sizes[element] = 1 + sum(sizes.get(other, 0) for other in needed)
+        if sizes[element] > MAX_EXPANDED_ELEMENTS:
+            raise ImageTooLarge(
+                f"the svg's references expand to more than {MAX_EXPANDED_ELEMENTS} elements; write fewer of them",
+            )
+
+
+def _referred(element: Element, targets: dict[str, Element]) -> list[Element]:
+    names = [value.strip()[1:] for key in _HREFS if (value := element.get(key)) and value.strip().startswith("#")]
+    for value in element.attrib.values():
+        if "#" in value and "(" in value:
+            names += [name.strip() for name in _LOCAL_REFERENCE.findall(value)]
+    return [targets[name] for name in names if name in targets]

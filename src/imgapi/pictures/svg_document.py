@@ -1,0 +1,117 @@
+"""SVG documents read within bounds, and the size they have on their own."""
+
+import re
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import DefusedXMLParser
+
+from imgapi.errors import UnreadableImage
+
+SVG = "{http://www.w3.org/2000/svg}"
+XLINK = "{http://www.w3.org/1999/xlink}"
+XML = "{http://www.w3.org/XML/1998/namespace}"
+
+MAX_DEPTH = 200
+MAX_ELEMENTS = 250_000
+
+# CSS 2.1 section 4.3.2, at 96 dpi; em of the initial font size, ex of half of it.
+_PIXELS = {"": 1.0, "px": 1.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4, "q": 96 / 101.6, "pt": 96 / 72, "pc": 16.0}
+_PIXELS |= {"em": 16.0, "rem": 16.0, "ex": 8.0, "ch": 8.0}
+_LENGTH = re.compile(r"\s*\+?((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([a-z]*|%)\s*", re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_WITHOUT_SIZE = (300.0, 150.0)
+_VIEW_BOX_NUMBERS = 4
+
+
+class _BoundedBuilder(TreeBuilder):
+    """Builds the tree, but refuses to go deeper or wider than the bounds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._depth = self._count = 0
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> Element:
+        self._depth += 1
+        self._count += 1
+        if self._depth > MAX_DEPTH:
+            raise UnreadableImage(f"the svg nests more than {MAX_DEPTH} elements; flatten its groups")
+        if self._count > MAX_ELEMENTS:
+            raise UnreadableImage(f"the svg has more than {MAX_ELEMENTS} elements; simplify it")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> Element:
+        self._depth -= 1
+        return super().end(tag)
+
+
+def parse_svg(content: bytes) -> Element:
+    """Read an SVG into a tree of bounded depth and number of elements; entities are refused, a bare DOCTYPE passes.
+
+    Raises:
+        UnreadableImage: No well-formed XML, entity declarations, or beyond the bounds.
+    """
+    parser = DefusedXMLParser(target=_BoundedBuilder(), forbid_entities=True, forbid_external=True)
+    try:
+        parser.feed(content)
+        root: Element = parser.close()
+    except DefusedXmlException as exc:
+        raise UnreadableImage("the svg declares XML entities, which are refused; write them out") from exc
+    except (ParseError, ValueError, LookupError) as exc:
+        raise UnreadableImage(f"the svg is not well-formed XML ({exc})") from exc
+    if root.tag == "svg":
+        # Written without its namespace, as browsers accept it inside a page.
+        for element in root.iter():
+            if not element.tag.startswith("{"):
+                element.tag = SVG + element.tag
+    if root.tag != f"{SVG}svg":
+        raise UnreadableImage("the XML document's root is not an svg element of the SVG namespace")
+    return root
+
+
+def intrinsic_size(root: Element) -> tuple[float, float]:
+    """Tell width and height in CSS pixels from width, height and viewBox.
+
+    What they don't say is 300 wide and 150 high, as for any replaced element (CSS 2.1, section 10.3.2).
+    """
+    box = _view_box(root)
+    whole = box or _WITHOUT_SIZE
+    width, height = _length(root.get("width"), whole[0]), _length(root.get("height"), whole[1])
+    if box is not None and width is None and height is not None:
+        return height * box[0] / box[1], height
+    if box is not None and height is None and width is not None:
+        return width, width * box[1] / box[0]
+    return width or whole[0], height or whole[1]
+
+
+def rendered_size(size: tuple[float, float]) -> tuple[int, int]:
+    """Round a size to whole pixels, at least one a side."""
+    return max(1, round(size[0])), max(1, round(size[1]))
+
+
+def _view_box(root: Element) -> tuple[float, float] | None:
+    numbers = [float(number) for number in _NUMBER.findall(root.get("viewBox", ""))[: _VIEW_BOX_NUMBERS + 1]]
+    if len(numbers) != _VIEW_BOX_NUMBERS or min(numbers[2:]) <= 0 or max(numbers[2:]) > _LARGEST:
+        return None
+    return numbers[2], numbers[3]
+
+
+# Beyond any limit on a side, and still far from what floats can't hold.
+_LARGEST = 1e9
+
+
+def _length(text: str | None, whole: float) -> float | None:
+    match = _LENGTH.fullmatch(text or "")
+    if match is None:
+        return None
+    value, unit = float(match[1]), match[2].lower()
+    if unit == "%":
+        return _positive(whole * value / 100)
+    factor = _PIXELS.get(unit)
+    return None if factor is None else _positive(value * factor)
+
+
+def _positive(value: float) -> float | None:
+    if value <= 0:
+        raise UnreadableImage("the svg says it is 0 pixels wide or high")
+    return min(value, _LARGEST)

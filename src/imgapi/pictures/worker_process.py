@@ -1,0 +1,125 @@
+"""What runs in a worker process: functions sent over a socket, one at a time, within a memory limit.
+
+Started as `python -m imgapi.pictures.worker_process <descriptor>`: a process of its own making rather than one of
+`multiprocessing`, since that would import the parent's main module (the whole service) into every worker.
+"""
+
+import importlib
+import os
+import pickle
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+# One worker is one core; libraries that would start threads of their own read these when they are imported.
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """The first message to a worker.
+
+    Attributes:
+        search_path: The parent's `sys.path`, so that the same functions can be imported.
+        modules: Modules to import before the first job.
+        max_memory_bytes: Address space the worker may take beyond what its imports did.
+    """
+
+    search_path: tuple[str, ...]
+    modules: tuple[str, ...]
+    max_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One call: a module-level function and its arguments."""
+
+    function: Callable[..., Any]
+    arguments: Sequence[Any]
+    keywords: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a call gave: its value, or the exception it raised."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+
+def serve(connection: Connection) -> None:
+    """Set up as the first message says, answer that with an Outcome, then run each Job until the other end closes."""
+    # Ctrl-C in a terminal reaches the whole group; the parent decides when its workers end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(EOFError, ConnectionError):
+        setup: Setup = connection.recv()
+        connection.send(call(Job(_set_up, (setup,), {})))
+        while True:
+            _answer(connection, call(connection.recv()))
+
+
+def _answer(connection: Connection, outcome: Outcome) -> None:
+    try:
+        connection.send(outcome)
+    except (pickle.PicklingError, TypeError, AttributeError) as exc:
+        connection.send(Outcome(error=TypeError(f"the result of the call can't be sent back: {exc}")))
+
+
+def _set_up(setup: Setup) -> None:
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    sys.path[:] = setup.search_path
+    for module in setup.modules:
+        importlib.import_module(module)
+    if "cv2" in sys.modules:
+        sys.modules["cv2"].setNumThreads(1)
+    limit = _address_space_bytes() + setup.max_memory_bytes
+    # Not every system can limit address space; the time limit holds on all.
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _address_space_bytes() -> int:
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    except (OSError, ValueError):
+        return 0
+
+
+def call(job: Job) -> Outcome:
+    """Run a job; whatever it raises becomes an Outcome that survives the way back, its traceback added as a note."""
+    try:
+        return Outcome(job.function(*job.arguments, **job.keywords))
+    except Exception as exc:  # noqa: BLE001 - the border between two processes: all of it goes back to who waits
+        exc.add_note("in the worker process:\n" + traceback.format_exc())
+        return Outcome(error=exc if _survives(exc) else RuntimeError(f"{type(exc).__name__}: {exc}"))
+
+
+def _survives(error: BaseException) -> bool:
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - what was dumped right here
+    # An exception class may raise anything in its constructor.
+    except Exception:  # noqa: BLE001 - see above
+        return False
+    return True
+
+
+def main() -> None:
+    """Serve the inherited socket whose descriptor is the only argument."""
+    with Connection(int(sys.argv[1])) as connection:
+        serve(connection)
+
+
+if __name__ == "__main__":
+    # Under its own name, so that the classes in messages are the parent's.
+    from imgapi.pictures.worker_process import main as serve_as_module
+
+    serve_as_module()

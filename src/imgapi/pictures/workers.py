@@ -1,0 +1,300 @@
+"""Pixel work off the event loop: a bounded pool of disposable processes, each with limits on time and memory.
+
+Each process has a socket and a thread of its own here, so one that hangs, dies or is killed disturbs no other.
+"""
+
+import asyncio
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+
+from imgapi.errors import ImageTooLarge, ImgapiError, Overloaded, UnreadableImage
+from imgapi.pictures.worker_process import Job, Outcome, Setup
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_GIBIBYTE = 1024**3
+_START_SECONDS = 60.0
+_STOP_SECONDS = 2.0
+PRELOADED = (
+    "imgapi.pictures.convert",
+    "imgapi.pictures.fit",
+    "imgapi.pictures.resize",
+    "PIL.BmpImagePlugin",
+    "PIL.GifImagePlugin",
+    "PIL.JpegImagePlugin",
+    "PIL.PngImagePlugin",
+    "PIL.TiffImagePlugin",
+    "PIL.WebPImagePlugin",
+)
+
+
+class _WorkerDied(Exception):
+    """The process ended, or was killed, before it answered."""
+
+
+@dataclass(slots=True)
+class _Call:
+    job: Job
+    cancelled: bool = False
+
+
+class _Worker:
+    """One process; used by one thread at a time, except `kill`, which any thread may call."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection[Any, Any] | None = None
+        self._is_ready = False
+        self._is_killed = False
+
+    def start(self) -> None:
+        """Start the process if there is none; does not wait for its imports."""
+        with self._lock:
+            # One that was killed may look alive for another moment.
+            if self._process is not None and self._process.poll() is None and not self._is_killed:
+                return
+        self.discard()
+        ours, theirs = Pipe()
+        with theirs:
+            process = subprocess.Popen(  # noqa: S603 - this interpreter, arguments of our own
+                [sys.executable, "-P", "-m", "imgapi.pictures.worker_process", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                process_group=0,
+            )
+        with self._lock:
+            self._process, self._connection = process, ours
+            self._is_ready = self._is_killed = False
+        try:
+            ours.send(self._setup)
+        except OSError:
+            self.discard()
+
+    def wait_until_ready(self) -> None:
+        """Wait for the imports; ImgapiError when the process can't start."""
+        self.start()
+        if self._is_ready:
+            return
+        try:
+            outcome = self._receive(_START_SECONDS)
+        except (TimeoutError, _WorkerDied) as exc:
+            self.discard()
+            raise ImgapiError("a picture worker could not be started", detail=repr(exc)) from exc
+        if outcome.error is not None:
+            self.discard()
+            raise ImgapiError("a picture worker could not be started", detail=repr(outcome.error)) from outcome.error
+        self._is_ready = True
+
+    def perform(self, job: Job, timeout_seconds: float) -> Outcome:
+        """Run a job; TimeoutError after the limit, _WorkerDied when the process ends first."""
+        connection = self._connection
+        if connection is None:
+            raise _WorkerDied
+        try:
+            connection.send(job)
+        except OSError as exc:
+            raise _WorkerDied from exc
+        return self._receive(timeout_seconds)
+
+    def _receive(self, timeout_seconds: float) -> Outcome:
+        connection = self._connection
+        if connection is None:
+            raise _WorkerDied
+        try:
+            if not connection.poll(timeout_seconds):
+                raise TimeoutError
+            outcome: Outcome = connection.recv()
+        except (EOFError, ConnectionError) as exc:
+            raise _WorkerDied from exc
+        return outcome
+
+    def kill(self) -> None:
+        """End the process at once; whoever waits for it sees it die."""
+        with self._lock:
+            if self._process is not None and self._process.poll() is None:
+                self._process.kill()
+                self._is_killed = True
+
+    def discard(self, *, patience_seconds: float = 0.0) -> None:
+        """Close the socket, give the process that long to end by itself, then kill it; nothing is left behind."""
+        with self._lock:
+            process, self._process = self._process, None
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        if process is not None:
+            try:
+                process.wait(patience_seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+class Workers:
+    """A pool of worker processes with a bounded waiting line; usable from any number of event loops.
+
+    Args:
+        count: Processes, which is calls at the same time.
+        max_waiting: Calls that may wait for a process; one more is refused.
+        timeout_seconds: Wall-clock limit of one call, waiting excluded; its process is killed and replaced.
+        max_memory_bytes: Address space one process may take beyond what its imports did.
+        preload: Modules each process imports at its start, before it takes calls.
+    """
+
+    def __init__(
+        self,
+        *,
+        count: int,
+        max_waiting: int,
+        timeout_seconds: float,
+        max_memory_bytes: int = 3 * _GIBIBYTE,
+        preload: Sequence[str] = PRELOADED,
+    ) -> None:
+        self._count = count
+        self._places = count + max_waiting
+        self._timeout_seconds = timeout_seconds
+        self._taken = 0
+        self._lock = threading.Lock()
+        self._is_closed = False
+        # A copy of the path as it is now: tests and plugins may have put their folders on it.
+        setup = Setup(tuple(sys.path), tuple(preload), max_memory_bytes)
+        self._workers = [_Worker(setup) for _ in range(count)]
+        self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._serving: dict[int, _Worker] = {}
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="picture-worker")
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Start all processes and wait until they have imported what they need; without it the first calls wait."""
+        await asyncio.to_thread(self._start)
+
+    def _start(self) -> None:
+        for worker in self._workers:
+            worker.start()
+        # Waiting takes the workers out of the idle line, so that a call that comes early can't meet one half ready.
+        for future in [self._threads.submit(self._warm) for _ in self._workers]:
+            future.result()
+
+    def _warm(self) -> None:
+        worker = self._idle.get()
+        try:
+            worker.wait_until_ready()
+        finally:
+            self._idle.put(worker)
+
+    async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a module-level function in a worker process; arguments and result must pickle.
+
+        Cancelling the awaiting task frees the place at once; a call that is under way is ended with its process.
+
+        Raises:
+            Overloaded: All processes are busy and the waiting line is full, or the pool is closed.
+            UnreadableImage: The call took longer than the limit, or its process died.
+            ImageTooLarge: The call needed more memory than it may have.
+            Exception: Whatever the function raises.
+        """
+        call = _Call(Job(function, args, kwargs))
+        future = self._enter(call)
+        try:
+            outcome: R = await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            self._abandon(call)
+            raise
+        return outcome
+
+    def _enter(self, call: _Call) -> "Future[Any]":
+        with self._lock:
+            if self._is_closed:
+                raise Overloaded("the server is shutting down; try again in a moment", retry_after=5.0)
+            if self._taken >= self._places:
+                raise Overloaded(
+                    f"{self._taken} pictures are being worked on or waiting, as many as this server takes; "
+                    "try again in a moment",
+                )
+            self._taken += 1
+            future = self._threads.submit(self._perform, call)
+        future.add_done_callback(self._leave)
+        return future
+
+    def _leave(self, _future: "Future[Any]") -> None:
+        with self._lock:
+            self._taken -= 1
+
+    def _abandon(self, call: _Call) -> None:
+        with self._lock:
+            call.cancelled = True
+            worker = self._serving.get(id(call))
+            if worker is not None:
+                worker.kill()
+
+    def _perform(self, call: _Call) -> Any:
+        worker = self._idle.get()
+        try:
+            return self._perform_with(worker, call)
+        finally:
+            if not self._is_closed:
+                # A killed process is replaced now, so that its imports run while the answer travels.
+                worker.start()
+            self._idle.put(worker)
+
+    def _perform_with(self, worker: _Worker, call: _Call) -> Any:
+        worker.wait_until_ready()
+        with self._lock:
+            if self._is_closed or call.cancelled:
+                raise Overloaded("the server is shutting down; try again in a moment", retry_after=5.0)
+            self._serving[id(call)] = worker
+        try:
+            outcome = worker.perform(call.job, self._timeout_seconds)
+        except TimeoutError as exc:
+            worker.discard()
+            raise UnreadableImage(
+                f"the picture took longer than {self._timeout_seconds:g} s to process; send a smaller or simpler one",
+            ) from exc
+        except _WorkerDied as exc:
+            worker.discard()
+            if self._is_closed:
+                raise Overloaded("the server is shutting down; try again in a moment", retry_after=5.0) from exc
+            raise UnreadableImage("the picture made its decoder fail; save it anew or send a simpler one") from exc
+        finally:
+            with self._lock:
+                del self._serving[id(call)]
+        if isinstance(outcome.error, MemoryError):
+            raise ImageTooLarge("the picture needs more memory than one picture may take") from outcome.error
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.value
+
+    async def close(self) -> None:
+        """End all processes, busy ones at once; calls under way or waiting raise Overloaded."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            for worker in self._serving.values():
+                worker.kill()
+        self._threads.shutdown(wait=True)
+        for worker in self._workers:
+            worker.discard(patience_seconds=_STOP_SECONDS)

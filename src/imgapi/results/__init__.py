@@ -1,0 +1,1 @@
+"""Pictures that go out: kept results and converted files."""

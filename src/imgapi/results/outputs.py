@@ -1,0 +1,136 @@
+"""Writes converted pictures to the output folder, named after their uploads."""
+
+import asyncio
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+from imgapi.errors import CapabilityMissing
+from imgapi.results.bounds import FolderBounds
+from imgapi.results.files import write_temporary
+from imgapi.results.names import make_stem
+
+_OUTPUT_NAME = re.compile(r"[^.].*\.png", re.DOTALL)
+
+
+class OutputFolder:
+    """The folder of converted pictures, bounded in age and size; no two uploads of one name ever mix.
+
+    The folder is imgapi's own: any PNG file in it is removed when its time has come.
+
+    Args:
+        folder: Where files are written; created with the first one.
+        max_age_seconds: Files older than this are removed.
+        max_total_bytes: The oldest files go when there is more than this; those of the call itself stay.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self, folder: Path, *, max_age_seconds: float, max_total_bytes: int, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._bounds = FolderBounds(
+            folder, _OUTPUT_NAME, max_age_seconds=max_age_seconds, max_total_bytes=max_total_bytes, clock=clock
+        )
+
+    async def save(self, upload_name: str, frames: Sequence[bytes], *, overwrite: bool, split: bool) -> list[str]:
+        """Write the PNG frames and return their paths in the same order; all of them are there, or none is.
+
+        Args:
+            upload_name: The file name the caller sent; only a safe basename of it is used.
+            frames: One picture, or with `split` those of an animation.
+            overwrite: Replace files of these names; otherwise they stay and the whole set gets -1, -2, … .
+            split: Number the files: photo_000.png, photo_001.png, … .
+
+        Raises:
+            CapabilityMissing: The disk is full or the folder can't be written.
+        """
+        if not split and len(frames) != 1:
+            raise ValueError("several frames need names of their own: split=True")
+        stem = make_stem(upload_name)
+        # A caller who leaves while this waits leaves no half set behind: the thread ends what it began.
+        paths = await asyncio.to_thread(self._save, stem, frames, overwrite=overwrite, split=split)
+        return [str(path) for path in paths]
+
+    def _save(self, stem: str, frames: Sequence[bytes], *, overwrite: bool, split: bool) -> list[Path]:
+        written: list[Path] = []
+        try:
+            for frame in frames:
+                written.append(write_temporary(self._folder, frame, self._clock()))  # noqa: PERF401 - kept on failure
+            with self._lock:
+                frame_count = len(frames) if split else None
+                paths = self._name(stem, 0, frame_count) if overwrite else self._claim(stem, frame_count)
+                self._put_in_place(written, paths, are_claimed=not overwrite)
+                self._bounds.add(paths, sum(len(frame) for frame in frames))
+        except OSError as exc:
+            message = (
+                "The converted picture could not be stored: the server's output folder is full or can't be written."
+            )
+            raise CapabilityMissing(message, detail=type(exc).__name__) from exc
+        finally:
+            for temporary in written:
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+        return paths
+
+    def _name(self, stem: str, attempt: int, frame_count: int | None) -> list[Path]:
+        """Name the whole set for the given attempt: photo.png, or photo-2_000.png, photo-2_001.png, … ."""
+        base = f"{stem}-{attempt}" if attempt else stem
+        if frame_count is None:
+            return [self._folder / f"{base}.png"]
+        return [self._folder / f"{base}_{number:03d}.png" for number in range(frame_count)]
+
+    def _claim(self, stem: str, frame_count: int | None) -> list[Path]:
+        """Create the set's files, empty, under the first names of which none is taken, and return them."""
+        for attempt in self._attempts(stem, frame_count):
+            paths = self._name(stem, attempt, frame_count)
+            claimed: list[Path] = []
+            try:
+                for path in paths:
+                    path.touch(exist_ok=False)
+                    claimed.append(path)
+            except OSError as exc:
+                _remove(claimed)
+                if not isinstance(exc, FileExistsError):
+                    raise
+            else:
+                return paths
+        raise AssertionError("attempts have no end")  # pragma: no cover
+
+    def _attempts(self, stem: str, frame_count: int | None) -> Iterator[int]:
+        """Yield numbers to try: all from the first that seems free, found without asking for each one before it."""
+
+        def is_taken(attempt: int) -> bool:
+            return any(path.exists() for path in self._name(stem, attempt, frame_count))
+
+        if not is_taken(0):
+            yield 0
+        taken, free = 0, 1
+        while is_taken(free):
+            taken, free = free, free * 2
+        while free - taken > 1:
+            middle = (taken + free) // 2
+            taken, free = (middle, free) if is_taken(middle) else (taken, middle)
+        yield from count(free)
+
+    def _put_in_place(self, written: Sequence[Path], paths: Sequence[Path], *, are_claimed: bool) -> None:
+        """Give the written files their names; each step is atomic, and claimed names don't outlive a failure."""
+        try:
+            for temporary, path in zip(written, paths, strict=True):
+                temporary.replace(path)
+        except OSError:
+            if are_claimed:
+                _remove(paths)
+            raise
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)

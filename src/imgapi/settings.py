@@ -1,0 +1,215 @@
+"""The settings: the only reader of the environment, read once by `app` or `cli`."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MEGABYTE = 1024 * 1024
+REGION_HOSTS = {
+    "cn-beijing": "dashscope.aliyuncs.com",
+    "ap-southeast-1": "dashscope-intl.aliyuncs.com",
+    "us-east-1": "dashscope-us.aliyuncs.com",
+    "cn-hongkong": "cn-hongkong.dashscope.aliyuncs.com",
+}
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Ports = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split)]
+
+
+class SettingsInvalidError(Exception):
+    """A setting has a wrong value; the message names it in one sentence."""
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set, by environment variables `IMGAPI_…` and the two `DASHSCOPE_…` ones."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="IMGAPI_", frozen=True, extra="ignore", env_ignore_empty=True, allow_inf_nan=False
+    )
+
+    dashscope_api_key: Annotated[
+        SecretStr | None,
+        Field(
+            validation_alias="DASHSCOPE_API_KEY",
+            description="With it, edits run at DashScope.",
+        ),
+    ] = None
+    dashscope_base_url: Annotated[
+        str | None,
+        Field(
+            validation_alias="DASHSCOPE_BASE_URL",
+            pattern=r"^https?://[^\s?#@]+$",
+            description="DashScope's address up to `/api/v1`; the region's shared host when unset.",
+        ),
+    ] = None
+    dashscope_region: Annotated[
+        Literal["cn-beijing", "ap-southeast-1", "us-east-1", "cn-hongkong"],
+        Field(description="Whose shared host is used; the key must belong to it."),
+    ] = "cn-beijing"
+    dashscope_workspace: Annotated[str | None, Field(description="Workspace id, for keys of sub-accounts.")] = None
+    queries_per_second: Annotated[
+        float, Field(gt=0, le=20, description="Task queries this process may send; DashScope allows 20 per account.")
+    ] = 17.0
+    task_seconds: Annotated[
+        float, Field(gt=0, description="How long an accepted task may take before its caller is told.")
+    ] = 600.0
+    max_tasks: Annotated[int, Field(ge=1, description="Edits under way at once, waiting ones included.")] = 200
+    max_waiting: Annotated[int, Field(ge=0, description="Tasks waiting for one model's running place.")] = 60
+    retired_seconds: Annotated[
+        float, Field(ge=0, description="How long a model refused as retired is passed over.")
+    ] = 3600.0
+
+    change_bg_models: Annotated[Names, Field(description="Upstream models of /change_bg, in order.")] = (
+        "wanx-background-generation-v2",
+        "wan2.7-image",
+        "qwen-image-2.0",
+    )
+    change_cloth_models: Annotated[Names, Field(description="Upstream models of /change_cloth, in order.")] = (
+        "aitryon-plus",
+        "aitryon",
+        "wan2.7-image",
+        "qwen-image-2.0",
+    )
+    expand_models: Annotated[Names, Field(description="Upstream models of /expand, in order.")] = (
+        "wanx2.1-imageedit",
+        "wan2.7-image",
+        "qwen-image-2.0",
+    )
+    fix_models: Annotated[Names, Field(description="Upstream models of /fix, in order.")] = (
+        "wanx2.1-imageedit",
+        "wan2.7-image",
+        "qwen-image-2.0",
+    )
+    remove_watermark_models: Annotated[Names, Field(description="Upstream models of /remove_watermark, in order.")] = (
+        "wanx2.1-imageedit",
+        "wan2.7-image",
+        "qwen-image-2.0",
+    )
+
+    host: Annotated[str, Field(min_length=1, description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on.")] = 5000
+    public_url: Annotated[
+        str | None,
+        Field(
+            pattern=r"^https?://[^\s?#@]+$",
+            description="The address callers reach this service at, for its own links; `http://127.0.0.1:PORT` when unset.",
+        ),
+    ] = None
+    data_dir: Annotated[Path, Field(description="Where results and converted files are kept.")] = Path("var")
+    results_seconds: Annotated[float, Field(gt=0, description="How long a result of /remove_bg is kept.")] = 7 * 86400.0
+    results_max_bytes: Annotated[int, Field(gt=0, description="How much the kept results may take together.")] = (
+        2048 * MEGABYTE
+    )
+    outputs_seconds: Annotated[float, Field(gt=0, description="How long converted files are kept.")] = 7 * 86400.0
+    outputs_max_bytes: Annotated[int, Field(gt=0, description="How much the converted files may take together.")] = (
+        2048 * MEGABYTE
+    )
+
+    prepare: Annotated[
+        Literal["on", "off"],
+        Field(description="`off` refuses inputs that a model would not take, instead of making them fit."),
+    ] = "on"
+    allow_private_sources: Annotated[
+        bool, Field(description="Fetch URLs at private addresses and any port. For development only.")
+    ] = False
+    source_ports: Annotated[Ports, Field(description="Ports that callers' URLs may name.")] = (80, 443)
+    source_seconds: Annotated[
+        float, Field(gt=0, description="How long fetching one URL may take, redirects included.")
+    ] = 12.0
+    max_picture_bytes: Annotated[int, Field(gt=0, description="Largest picture, as sent.")] = 20 * MEGABYTE
+    max_pixels: Annotated[int, Field(gt=0, description="Most pixels of one frame.")] = 50_000_000
+    max_total_pixels: Annotated[int, Field(gt=0, description="Most pixels of all frames together.")] = 100_000_000
+    max_side: Annotated[int, Field(gt=0, le=65_500, description="Longest side, px.")] = 16_384
+    max_frames: Annotated[int, Field(gt=0, description="Most frames of an animation or pages of a TIFF.")] = 500
+    max_svg_bytes: Annotated[int, Field(gt=0, description="Largest SVG.")] = 5 * MEGABYTE
+    max_svg_pixels: Annotated[int, Field(gt=0, description="Most pixels an SVG is rendered to.")] = 16_000_000
+    svg_renderer: Annotated[
+        Literal["resvg", "cairosvg"], Field(description="What renders SVG; CairoSVG needs libcairo.")
+    ] = "resvg"
+
+    workers: Annotated[
+        int, Field(ge=1, le=64, description="Processes that do pixel work; one per core when unset.")
+    ] = max(1, min(8, os.cpu_count() or 1))
+    workers_waiting: Annotated[int, Field(ge=0, description="Pixel jobs that may wait for a process.")] = 60
+    worker_seconds: Annotated[
+        float, Field(gt=0, description="How long one pixel job may take before its process is ended.")
+    ] = 60.0
+    body_seconds: Annotated[float, Field(gt=0, description="How long a request's body may take to arrive.")] = 60.0
+    shutdown_seconds: Annotated[
+        float, Field(ge=0, description="How long running edits may go on after a stop was asked for.")
+    ] = 20.0
+    preview_pace: Annotated[
+        Literal["at-once", "realistic"],
+        Field(
+            description="Without a key: whether previews come as soon as they are painted, or as slowly as the models."
+        ),
+    ] = "at-once"
+    log_format: Annotated[
+        Literal["json", "console"], Field(description="One JSON object or one readable line per event.")
+    ] = "json"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="Least severe events written.")
+    ] = "info"
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _strip(cls, value: Any) -> Any:
+        return value.strip() if isinstance(value, str) else value
+
+    @field_validator("dashscope_api_key", "dashscope_workspace", mode="before")
+    @classmethod
+    def _refuse_what_no_header_carries(cls, value: Any) -> Any:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if not isinstance(text, str):
+            return value
+        text = text.strip()
+        if not all("!" <= character <= "~" for character in text):
+            message = "only printable ASCII without spaces can be sent"
+            raise ValueError(message)
+        return text or None
+
+    @property
+    def base_url(self) -> str:
+        """DashScope's address, ending in `/api/v1`."""
+        return self.dashscope_base_url or f"https://{REGION_HOSTS[self.dashscope_region]}/api/v1"
+
+    @property
+    def own_url(self) -> str:
+        """The address of this service as its callers write it, without a trailing slash."""
+        return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
+
+    def models_of(self, operation: str) -> tuple[str, ...]:
+        """The upstream models chosen for an edit, in order."""
+        names: tuple[str, ...] = getattr(self, f"{operation}_models")
+        return names
+
+
+def environment_name(field: str) -> str:
+    """The environment variable that sets a field."""
+    alias = Settings.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else f"IMGAPI_{field.upper()}"
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """Read the environment once.
+
+    Raises:
+        SettingsInvalidError: A value is wrong; the sentence names the variable and never shows a secret.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as exc:
+        first = exc.errors(include_input=False, include_url=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        variable = environment_name(name) if name in Settings.model_fields else name
+        reason = first["msg"].removeprefix("Value error, ")
+        message = f"{variable} has a wrong value: {reason[0].lower()}{reason[1:]}."
+        raise SettingsInvalidError(message) from None

@@ -1,0 +1,1 @@
+"""The life of an edit: run it, pace it, see it end."""

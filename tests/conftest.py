@@ -1,0 +1,57 @@
+"""What all tests share: the whole service on a loopback port, without a key."""
+
+import base64
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from servers import free_socket, serving
+
+from imgapi.app import Parts, create_app
+from imgapi.settings import Settings
+
+
+class Service:
+    """A running service and a client of it."""
+
+    def __init__(self, app: FastAPI, address: str, client: httpx.Client) -> None:
+        self.app = app
+        self.address = address
+        self.client = client
+
+    @property
+    def parts(self) -> Parts:
+        parts: Parts = self.app.state.parts
+        return parts
+
+    def post(self, path: str, body: Any) -> httpx.Response:
+        """Send a JSON body."""
+        return self.client.post(path, json=body)
+
+
+def run_service(tmp_path: Path, **settings: Any) -> Iterator[Service]:
+    """Run the service with some settings until the generator is closed."""
+    bound = free_socket()
+    given = {"port": bound.getsockname()[1], "data_dir": tmp_path, "workers": 1, "shutdown_seconds": 1.0} | settings
+    app = create_app(Settings.model_construct(**given))
+    with serving(app, bound) as address, httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
+        yield Service(app, address, client)
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The service as a newcomer runs it: no key, default limits."""
+    yield from run_service(tmp_path_factory.mktemp("service"))
+
+
+@pytest.fixture(scope="session")
+def data_url() -> Callable[..., str]:
+    """Turn picture bytes into a data URL."""
+
+    def write(content: bytes, media_type: str = "image/png") -> str:
+        return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+    return write

@@ -1,0 +1,171 @@
+"""Every error of the application, framework errors included, answers in the documented shape."""
+
+from typing import Any
+
+import httpx
+import pytest
+from conftest import Service
+from PIL import Image
+from pictures import encode
+
+URL = "https://example.com/photo.jpg"
+DOT = encode(Image.new("RGB", (4, 4), "red"), "PNG")
+
+WRONG_BODIES: list[tuple[str, Any, str]] = [
+    ("/change_bg", {"ref_image_url": URL}, "base_image_url"),
+    ("/change_bg", {"base_image_url": "", "ref_image_url": URL}, "base_image_url"),
+    ("/change_bg", {"base_image_url": URL, "ref_image_url": URL, "n": 5}, "n"),
+    ("/change_bg", {"base_image_url": URL, "ref_image_url": URL, "n": 0}, "n"),
+    ("/change_bg", {"base_image_url": URL, "ref_image_url": URL, "n": 1.5}, "n"),
+    ("/change_bg", {"base_image_url": URL, "ref_image_url": URL, "n": True}, "n"),
+    ("/change_bg", {"base_image_url": URL, "ref_image_url": URL, "n": "many"}, "n"),
+    ("/change_bg", {"base_image_url": URL, "ref_image_url": URL, "n": None}, "n"),
+    ("/change_bg", {"base_image_url": 7, "ref_image_url": URL}, "base_image_url"),
+    ("/change_cloth", {"top_garment_url": URL, "bottom_garment_url": URL}, "person_image_url"),
+    ("/expand", {"base_image_url": URL, "top_scale": 2.5}, "top_scale"),
+    ("/expand", {"base_image_url": URL, "left_scale": 0.5}, "left_scale"),
+    ("/expand", {"base_image_url": URL, "left_scale": False}, "left_scale"),
+    ("/fix", {"base_image_url": URL, "upscale_factor": 5}, "upscale_factor"),
+    ("/fix", {}, "base_image_url"),
+    ("/remove_bg", {"image_url": ["a"]}, "image_url"),
+    ("/remove_watermark", {"image_url": "ftp://example.com/a.png"}, "image_url"),
+    ("/remove_watermark", {"image_url": "http://127.0.0.1/a.png"}, "image_url"),
+    ("/remove_watermark", {"image_url": "http://169.254.169.254/a.png"}, "image_url"),
+    ("/remove_bg", {"image_url": "not a url"}, "image_url"),
+    ("/remove_bg", {"image_url": "data:image/png;base64,!!!"}, "image_url"),
+    ("/remove_bg", {"image_url": "data:image/png;base64,aGVsbG8gd29ybGQ="}, "image_url"),
+    ("/utils/photo_resize_url", {"image_url": URL, "min_dim": 0}, "min_dim"),
+    ("/utils/photo_resize_url", {"image_url": URL, "max_dim": 20000}, "max_dim"),
+]
+
+
+def assert_error(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """Hold an answer against the documented error shape; return its body."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    body: dict[str, Any] = answer.json()
+    assert isinstance(body["error"], str)
+    assert body["error"]
+    assert isinstance(body["code"], str)
+    assert body["request_id"] == answer.headers["x-request-id"]
+    assert "Traceback" not in answer.text
+    return body
+
+
+@pytest.mark.parametrize(("path", "body", "field"), WRONG_BODIES)
+def test_wrong_value_is_a_400_that_names_the_field(service: Service, path: str, body: Any, field: str) -> None:
+    """A missing, mistyped, out-of-range or unusable value answers 400 and names its field."""
+    error = assert_error(service.post(path, body), 400)
+    assert error["error"].startswith(field)
+    assert error["field"] == field
+
+
+def test_all_scales_one_is_refused(service: Service) -> None:
+    """Nothing to do is a 400: the picture would come back as it is, and be paid for."""
+    scales = dict.fromkeys(("top_scale", "bottom_scale", "left_scale", "right_scale"), 1.0)
+    error = assert_error(service.post("/expand", {"base_image_url": URL, **scales}), 400)
+    assert "nothing to add" in error["error"]
+
+
+def test_explicit_min_above_max_is_refused_and_the_default_is_not(service: Service) -> None:
+    """Only an explicitly sent `min_dim` above `max_dim` is a contradiction."""
+    both = {"min_dim": "600", "max_dim": "500"}
+    answer = service.client.post("/utils/photo_resize", files={"image": ("a.png", DOT)}, data=both)
+    assert "min_dim is 600" in assert_error(answer, 400)["error"]
+    lowered = service.client.post("/utils/photo_resize", files={"image": ("a.png", DOT)}, data={"max_dim": "2"})
+    assert lowered.json()["resized_size"] == "2x2px"
+
+
+@pytest.mark.parametrize(
+    ("sent", "nearest"), [("base_image_ulr", "base_image_url"), ("N", None), ("refprompt", "ref_prompt")]
+)
+def test_unknown_field_is_named_with_its_nearest(service: Service, sent: str, nearest: str | None) -> None:
+    """A typo must not cost money: it is named, and the nearest known field with it."""
+    error = assert_error(service.post("/change_bg", {"base_image_url": URL, "ref_image_url": URL, sent: "x"}), 400)
+    assert sent in error["error"]
+    assert (f"did you mean {nearest}?" if nearest else "known fields are") in error["error"]
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "status"),
+    [
+        (b"{", "application/json", 400),
+        (b"\xff\xfe", "application/json", 400),
+        (b"[]", "application/json", 400),
+        (b"null", "application/json", 400),
+        (b'"text"', "application/json", 400),
+        (b"", "application/json", 400),
+        (b"{}", "application/json", 400),
+        (b"[" * 100_000, "application/json", 400),
+        (b'{"image_url": NaN}', "application/json", 400),
+        (b'{"image_url": "x"}', "text/plain", 415),
+        (b"image_url=x", "application/x-www-form-urlencoded", 415),
+    ],
+)
+def test_body_that_is_no_json_object(service: Service, content: bytes, content_type: str, status: int) -> None:
+    """Broken, foreign and empty bodies answer in the documented shape."""
+    answer = service.client.post("/remove_bg", content=content, headers={"Content-Type": content_type})
+    assert_error(answer, status)
+
+
+def test_framework_errors_answer_in_the_documented_shape(service: Service) -> None:
+    """An unknown route, a wrong method and a missing body are JSON errors too."""
+    assert "no /nowhere" in assert_error(service.client.get("/nowhere"), 404)["error"]
+    assert_error(service.client.post("/fix/", json={}), 404)
+    refused = service.client.get("/fix")
+    assert "POST" in assert_error(refused, 405)["error"]
+    assert refused.headers["allow"] == "POST"
+    assert_error(service.client.post("/fix"), 400)
+    assert_error(service.client.get("/results/none.png"), 410)
+
+
+def test_form_errors_answer_in_the_documented_shape(service: Service) -> None:
+    """A form without a file, with text for a file, with two files, unknown fields or a broken body is told so."""
+    path = "/utils/convert_to_png"
+    post = service.client.post
+    assert_error(post(path), 400)
+    missing = assert_error(post(path, files={"other": ("a.png", DOT)}), 400)
+    assert "image" in missing["error"]
+    assert assert_error(post(path, data={"image": "text"}, files={}), 415)["error"]
+    text = {"image": (None, "text")}
+    assert assert_error(post(path, files=text), 400)["field"] == "image"
+    twice = [("image", ("a.png", DOT)), ("image", ("b.png", DOT))]
+    assert_error(post(path, files=twice), 400)
+    unknown = assert_error(post(path, files={"image": ("a.png", DOT)}, data={"overwite": "true"}), 400)
+    assert "did you mean overwrite?" in unknown["error"]
+    wrong = assert_error(post(path, files={"image": ("a.png", DOT)}, data={"overwrite": "perhaps"}), 400)
+    assert wrong["field"] == "overwrite"
+    assert_error(post(path, json={"image": "x"}), 415)
+    broken = {"Content-Type": "multipart/form-data; boundary=x"}
+    assert_error(post(path, content=b"--x\r\nnonsense", headers=broken), 400)
+    nameless = {"Content-Type": "multipart/form-data"}
+    assert_error(post(path, content=b"--x", headers=nameless), 400)
+    empty = assert_error(post(path, files={"image": ("a.png", b"")}), 400)
+    assert empty["field"] == "image"
+
+
+def test_picture_that_is_none_is_refused(service: Service) -> None:
+    """Text called a picture, and a picture cut short, are 400s that say what is wrong."""
+    for content in (b"hello world", DOT[:40], b"%PDF-1.7 not here"):
+        answer = service.client.post("/utils/photo_resize", files={"image": ("a.png", content)})
+        assert assert_error(answer, 400)["field"] == "image"
+
+
+def test_large_body_is_refused_before_it_is_read(service: Service) -> None:
+    """A body beyond the limit answers 413 and names the limit."""
+    limit = service.parts.settings.max_picture_bytes + 64 * 1024
+    with httpx.Client(base_url=service.address, trust_env=False) as client:
+        answer = client.post(
+            "/utils/photo_resize",
+            content=b"x",
+            headers={"Content-Length": str(limit + 1), "Content-Type": "multipart/form-data; boundary=x"},
+        )
+    assert str(limit) in assert_error(answer, 413)["error"]
+
+
+def test_request_id_comes_back(service: Service) -> None:
+    """A caller's request id is kept when it is one, and replaced when it is not."""
+    given = service.client.get("/livez", headers={"X-Request-ID": "order-7.a_b"})
+    assert given.headers["x-request-id"] == "order-7.a_b"
+    foreign = service.client.get("/livez", headers={"X-Request-ID": "a b"})
+    assert foreign.headers["x-request-id"] not in {"", "a b"}

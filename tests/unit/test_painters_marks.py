@@ -1,0 +1,102 @@
+"""Painters: watermark removal and inpainting of a marked area."""
+
+import numpy as np
+import pytest
+from drawings import decode, encode, photo, pixels, psnr, watermarked
+from PIL import Image
+
+from imgapi.emulator.painters import PaintingRefused, PaintJob, paint
+
+
+def remove(image: Image.Image, *, mask: Image.Image | None = None, boxes: object = None) -> Image.Image:
+    """Run the watermark painter on one picture."""
+    pictures = {"base": encode(image)} | ({"mask": encode(mask)} if mask is not None else {})
+    parameters = {} if boxes is None else {"boxes": boxes}
+    return decode(paint(PaintJob("remove_watermark", pictures, parameters, "去除图像中的文字", 1, 1))[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [("rocket", "corner"), ("rocket", "centre"), ("coffee", "corner"), ("flower", "tiled"), ("chelsea", "centre")],
+)
+def test_drawn_watermark_is_found_and_removed(name: str, where: str) -> None:
+    """White half-transparent text in a corner, in the middle or tiled aslant: at least 8 dB better inside it."""
+    clean = photo(name, 560)
+    marked, covered = watermarked(clean, where, 0.6)
+    result = remove(marked)
+    assert result.size == clean.size
+    assert psnr(result, clean, covered) > psnr(marked, clean, covered) + 8
+
+
+def test_pixels_away_from_the_mark_are_untouched() -> None:
+    """Only the mark's surroundings change."""
+    clean = photo("rocket", 560)
+    marked, _ = watermarked(clean, "corner", 0.6)
+    changed = np.abs(pixels(remove(marked)) - pixels(marked)).max(axis=2) > 0
+    assert changed.any()
+    assert not changed[: clean.height * 3 // 4].any()
+
+
+@pytest.mark.parametrize("name", ["china", "coffee", "rocket", "flower", "chelsea", "astronaut"])
+def test_clean_photo_is_refused_not_returned(name: str) -> None:
+    """Where no mark is found the task fails and says what to do; an unchanged picture is no success."""
+    with pytest.raises(PaintingRefused, match="no watermark was found: .*mask or boxes") as refusal:
+        remove(photo(name, 480))
+    assert refusal.value.code == "InternalError.Algo"
+
+
+def test_mask_says_where_the_mark_is() -> None:
+    """With a mask the area is inpainted, however faint the mark in it, and the rest stays."""
+    clean = photo("coffee", 360)
+    marked, covered = watermarked(clean, "centre", 0.3)
+    mask = Image.fromarray((covered * 255).astype(np.uint8))
+    result = remove(marked, mask=mask)
+    assert psnr(result, clean, covered) > psnr(marked, clean, covered) + 5
+    assert np.array_equal(pixels(result)[~covered], pixels(marked)[~covered])
+
+
+def test_boxes_say_where_the_mark_is() -> None:
+    """Boxes are inpainted even in a clean photo; outside them nothing changes."""
+    image = photo("china", 320)
+    difference = np.abs(pixels(remove(image, boxes=[[20, 30, 40, 10], [100, 30, 10, 10]])) - pixels(image)).max(axis=2)
+    assert (difference[30:40, 20:60] > 0).mean() > 0.5
+    difference[30:40, 20:60] = 0
+    difference[30:40, 100:110] = 0
+    assert not difference.any()
+
+
+@pytest.mark.parametrize("boxes", ["all", [[1, 2, 3]], [[1, 2, 3, "4"]], [[-1, 0, 5, 5]], [[0, 0, 9999, 9999]], [[5, 5, 0, 0]]])
+def test_bad_boxes_are_refused(boxes: object) -> None:
+    """Boxes that are no boxes, mark nothing or mark everything are an InvalidParameter."""
+    with pytest.raises(PaintingRefused) as refusal:
+        remove(photo("coffee", 200), boxes=boxes)
+    assert refusal.value.code == "InvalidParameter"
+
+
+def edit(image: Image.Image, mask: Image.Image) -> Image.Image:
+    """Run the masked edit on one picture."""
+    pictures = {"base": encode(image), "mask": encode(mask)}
+    return decode(paint(PaintJob("description_edit_with_mask", pictures, {}, "sky", 1, 1))[0])
+
+
+def test_masked_edit_fills_the_white_area_only() -> None:
+    """A wide hole in the sky is filled with sky; what the mask keeps black stays to the bit."""
+    image = photo("rocket", 360)
+    mask = Image.new("RGB", image.size)
+    mask.paste("white", (20, 20, 150, 120))
+    spoilt = image.copy()
+    spoilt.paste((255, 0, 0), (20, 20, 150, 120))
+    result = pixels(edit(spoilt, mask))
+    kept = np.asarray(mask)[:, :, 0] == 0
+    assert np.array_equal(result[kept], pixels(image)[kept])
+    assert np.abs(result[60:80, 60:100] - pixels(image)[60:80, 60:100]).mean() < 40
+
+
+@pytest.mark.parametrize("mask", [Image.new("L", (100, 60), 255), Image.new("L", (180, 120), 0), Image.new("L", (180, 120), 255)])
+def test_bad_masks_are_refused(mask: Image.Image) -> None:
+    """A mask of another size, an empty one and a full one are an InvalidParameter."""
+    image = photo("coffee", 180)
+    assert image.size == (180, 120)
+    with pytest.raises(PaintingRefused, match="mask") as refusal:
+        edit(image, mask)
+    assert refusal.value.code == "InvalidParameter"
