@@ -1,6 +1,8 @@
 """What all tests share: the whole service on a loopback port, without a key."""
 
+import asyncio
 import base64
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,11 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from servers import free_socket, serving
 
 from imgapi.app import Parts, create_app
+from imgapi.clock import Clock
 from imgapi.settings import Settings
+from servers import free_socket, serving
 
 
 class Service:
@@ -32,11 +35,34 @@ class Service:
         return self.client.post(path, json=body)
 
 
-def run_service(tmp_path: Path, **settings: Any) -> Iterator[Service]:
+class FastClock:
+    """Time that runs faster than the wall's, so that back-off and deadlines take milliseconds.
+
+    Args:
+        factor: How many seconds pass in one.
+    """
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def monotonic(self) -> float:
+        """Seconds of this clock."""
+        return time.monotonic() * self.factor
+
+    def time(self) -> float:
+        """The wall's time: only shown, never waited for."""
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait seconds of this clock."""
+        await asyncio.sleep(max(0.0, seconds) / self.factor)
+
+
+def run_service(tmp_path: Path, *, clock: Clock | None = None, **settings: Any) -> Iterator[Service]:
     """Run the service with some settings until the generator is closed."""
     bound = free_socket()
     given = {"port": bound.getsockname()[1], "data_dir": tmp_path, "workers": 1, "shutdown_seconds": 1.0} | settings
-    app = create_app(Settings.model_construct(**given))
+    app = create_app(Settings.model_construct(**given), clock=clock)
     with serving(app, bound) as address, httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
         yield Service(app, address, client)
 

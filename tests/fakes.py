@@ -12,7 +12,10 @@ import httpx
 from pydantic import SecretStr
 
 from imgapi.clock import documented_time
-from imgapi.dashscope.client import Account, DashScope, Patience
+from imgapi.dashscope.client import Account, DashScope, Patience, Report
+from imgapi.tasks.forecast import RunTimes
+from imgapi.tasks.pacing import Spacing
+from imgapi.tasks.polling import Poller
 
 T = TypeVar("T")
 Step = Callable[[httpx.Request], Awaitable[httpx.Response]]
@@ -210,7 +213,14 @@ class TaskSimulator:
         self.lists: list[float] = []
         self.tells_times = True
 
-    def submit(self, task_id: str, run_seconds: float, *, pending_seconds: float = 0.04, **output: Any) -> None:
+    def submit(
+        self,
+        task_id: str,
+        run_seconds: float,
+        *,
+        pending_seconds: float = 0.04,
+        output: Mapping[str, Any] | None = None,
+    ) -> None:
         """Accept a task that will run for so long; `output` is told when it has succeeded."""
         now = self.clock.monotonic()
         begins = now + pending_seconds
@@ -264,3 +274,15 @@ def busiest_second(instants: Iterable[float]) -> int:
     """Count the most events that fall into any one second."""
     ordered = sorted(instants)
     return max((sum(1 for other in ordered if start <= other < start + 1.0) for start in ordered), default=0)
+
+
+class PollingScene:
+    """One poller and its upstream."""
+
+    def __init__(self, handler: Handler, clock: VirtualClock, per_second: float = 17.0) -> None:
+        self.clock = clock
+        self.poller = Poller(client(handler, clock), clock, Spacing(clock, per_second))
+
+    def follow(self, task_id: str = "t-1", usual: float = 12.0, deadline: float = 600.0) -> asyncio.Task[Report]:
+        """Follow a task in the background."""
+        return asyncio.create_task(self.poller.follow(task_id, RunTimes(usual), deadline_seconds=deadline))

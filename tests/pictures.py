@@ -54,7 +54,7 @@ def _photo_bytes(name: str) -> bytes:
 
 
 def photo_bytes(name: str) -> bytes:
-    """Read a real photograph as its package ships it: `china`, `flower`, `astronaut`, `chelsea`, `coffee`, `rocket` …"""
+    """Read a real photograph as its package ships it: `china`, `flower`, `astronaut`, `chelsea`, `coffee`."""
     return _photo_bytes(name)
 
 
@@ -96,6 +96,24 @@ def swapped_profile() -> bytes:
     red, green = places[b"rXYZ"], places[b"gXYZ"]
     profile[red : red + 4], profile[green : green + 4] = b"gXYZ", b"rXYZ"
     return bytes(profile)
+
+
+def cmyk_profile() -> bytes:
+    """Make a CMYK ICC profile of a press whose cyan ink is red, so that using it can't be missed."""
+    corners = bytearray()
+    for corner in range(16):
+        cyan, black = corner & 8, corner & 1
+        corners += bytes((0, 128, 128) if black else (136, 208, 195) if cyan else (255, 128, 128))
+    identity = bytes(range(256))
+    matrix = struct.pack(">9i", *(65536 if place % 4 == 0 else 0 for place in range(9)))
+    table = b"mft1" + bytes(4) + bytes((4, 3, 2, 0)) + matrix + identity * 4 + bytes(corners) + identity * 3
+    header = bytearray(128)
+    struct.pack_into(
+        ">I4sI4s4s4s", header, 0, 128 + 4 + 12 + len(table), b"test", 0x02400000, b"prtr", b"CMYK", b"Lab "
+    )
+    header[36:40] = b"acsp"
+    struct.pack_into(">3i", header, 68, 63190, 65536, 54061)
+    return bytes(header) + struct.pack(">I4sII", 1, b"A2B0", 144, len(table)) + table
 
 
 def svg_bytes(body: str = "", attributes: str = 'width="120" height="80"') -> bytes:

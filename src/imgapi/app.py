@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,7 +20,7 @@ from starlette.routing import Mount, Route
 from imgapi import __version__
 from imgapi.api.access import Access, BodyLimits
 from imgapi.api.edits import edits_router
-from imgapi.api.failures import install_handlers
+from imgapi.api.failures import DocumentedErrors, install_handlers
 from imgapi.api.openapi import install_document
 from imgapi.api.service import service_router
 from imgapi.api.utils import Utilities, utils_router
@@ -35,7 +36,7 @@ from imgapi.emulator.app import Emulator, EmulatorConfig
 from imgapi.emulator.config import Pace, Progress
 from imgapi.errors import InvalidParameter
 from imgapi.pictures.limits import PictureLimits
-from imgapi.pictures.workers import Workers
+from imgapi.pictures.workers import PRELOADED, Workers
 from imgapi.results.outputs import OutputFolder
 from imgapi.results.store import ResultStore
 from imgapi.settings import Settings, SettingsInvalidError, environment_name
@@ -117,7 +118,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             stack.push_async_callback(parts.runner.close, settings.shutdown_seconds)
             yield
 
-    app = FastAPI(title="imgapi", version=__version__, lifespan=lifespan, redirect_slashes=False)
+    app = FastAPIOffline(title="imgapi", version=__version__, lifespan=lifespan, redirect_slashes=False)
     app.state.parts = parts
     install_handlers(app)
     app.include_router(edits_router(parts.runner))
@@ -135,7 +136,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.include_router(utils_router(utilities))
     app.include_router(service_router(_operations(settings, parts), parts.results))
     if parts.emulator is not None:
-        app.mount(EMULATOR_PATH, parts.emulator.links_app)
+        app.mount(EMULATOR_PATH, DocumentedErrors(parts.emulator.links_app))
     install_document(app)
     largest_data_urls = 3 * (settings.max_picture_bytes * 4 // 3 + 1024)
     limits = BodyLimits(
@@ -149,9 +150,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
 def build_parts(settings: Settings, clock: Clock) -> Parts:
     """Make the parts; nothing runs yet."""
-    workers = Workers(
-        count=settings.workers, max_waiting=settings.workers_waiting, timeout_seconds=settings.worker_seconds
-    )
+    workers = _workers(settings)
     results = ResultStore(
         settings.data_dir / "results", ttl_seconds=settings.results_seconds, max_total_bytes=settings.results_max_bytes
     )
@@ -179,6 +178,15 @@ def build_parts(settings: Settings, clock: Clock) -> Parts:
         retired=RetiredModels(clock, settings.retired_seconds),
     )
     return Parts(settings, workers, fetcher, dashscope, runner, results, emulator)
+
+
+def _workers(settings: Settings) -> Workers:
+    return Workers(
+        count=settings.workers,
+        max_waiting=settings.workers_waiting,
+        timeout_seconds=settings.worker_seconds,
+        preload=(*PRELOADED, "imgapi.matting.classical", "imgapi.emulator.painters"),
+    )
 
 
 def _own_path(settings: Settings) -> str:
@@ -224,9 +232,7 @@ def _emulator(settings: Settings, fetcher: Fetcher, workers: Workers) -> Emulato
 @asynccontextmanager
 async def emulator_alone(settings: Settings, public_url: str, *, realistic: bool) -> AsyncIterator[Emulator]:
     """Run the emulator without the service around it, as `imgapi emulator` does."""
-    workers = Workers(
-        count=settings.workers, max_waiting=settings.workers_waiting, timeout_seconds=settings.worker_seconds
-    )
+    workers = _workers(settings)
     fetcher = Fetcher(limits=_fetch_limits(settings), allow_private=settings.allow_private_sources, own={})
 
     async def fetch(url: str) -> bytes:

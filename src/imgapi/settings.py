@@ -100,7 +100,7 @@ class Settings(BaseSettings):
         str | None,
         Field(
             pattern=r"^https?://[^\s?#@]+$",
-            description="The address callers reach this service at, for its own links; `http://127.0.0.1:PORT` when unset.",
+            description="Where callers reach this service, for its own links; `http://127.0.0.1:PORT` when unset.",
         ),
     ] = None
     data_dir: Annotated[Path, Field(description="Where results and converted files are kept.")] = Path("var")

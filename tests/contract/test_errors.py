@@ -1,11 +1,16 @@
 """Every error of the application, framework errors included, answers in the documented shape."""
 
+import http.client
+import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-from conftest import Service
 from PIL import Image
+
+from conftest import Service
 from pictures import encode
 
 URL = "https://example.com/photo.jpg"
@@ -117,6 +122,22 @@ def test_framework_errors_answer_in_the_documented_shape(service: Service) -> No
     assert refused.headers["allow"] == "POST"
     assert_error(service.client.post("/fix"), 400)
     assert_error(service.client.get("/results/none.png"), 410)
+    assert_error(service.client.get("/emulator/results/none.png"), 403)
+    assert_error(service.client.get("/emulator/_emulator/ledger"), 404)
+    assert_error(service.client.get("/emulator/api/v1/tasks"), 404)
+
+
+def test_docs_come_from_this_host_alone(service: Service) -> None:
+    """The pages of the document load nothing from another host, and what they load is there."""
+    for path in ("/docs", "/redoc"):
+        page = service.client.get(path)
+        assert page.status_code == 200
+        loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+        assert loaded
+        for link in loaded:
+            assert link.startswith("/"), link
+            assert service.client.get(link).status_code == 200
+    assert service.client.get("/openapi.json").json() == service.app.openapi()
 
 
 def test_form_errors_answer_in_the_documented_shape(service: Service) -> None:
@@ -152,15 +173,34 @@ def test_picture_that_is_none_is_refused(service: Service) -> None:
 
 
 def test_large_body_is_refused_before_it_is_read(service: Service) -> None:
-    """A body beyond the limit answers 413 and names the limit."""
+    """A body that is announced beyond the limit answers 413 at once and names the limit."""
     limit = service.parts.settings.max_picture_bytes + 64 * 1024
-    with httpx.Client(base_url=service.address, trust_env=False) as client:
-        answer = client.post(
-            "/utils/photo_resize",
-            content=b"x",
-            headers={"Content-Length": str(limit + 1), "Content-Type": "multipart/form-data; boundary=x"},
-        )
-    assert str(limit) in assert_error(answer, 413)["error"]
+    host, _, port = service.address.removeprefix("http://").partition(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=10)
+    try:
+        connection.putrequest("POST", "/utils/photo_resize")
+        connection.putheader("Content-Type", "multipart/form-data; boundary=x")
+        connection.putheader("Content-Length", str(limit + 1))
+        connection.endheaders()
+        answer = connection.getresponse()
+        body = json.loads(answer.read())
+    finally:
+        connection.close()
+    assert (answer.status, body["code"]) == (413, "body_too_large")
+    assert str(limit) in body["error"]
+
+
+def test_body_that_grows_beyond_the_limit_is_refused_while_it_arrives(service: Service) -> None:
+    """A chunked body, whose length nobody announces, is counted as it is read."""
+    limit = service.parts.settings.max_picture_bytes + 64 * 1024
+
+    def chunks() -> Iterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+        for _ in range(limit // 65536 + 1):
+            yield bytes(65536)
+
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    assert_error(service.client.post("/utils/photo_resize", content=chunks(), headers=headers), 413)
 
 
 def test_request_id_comes_back(service: Service) -> None:

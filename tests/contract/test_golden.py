@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Service
 from PIL import Image, ImageDraw
+
+from conftest import Service
 from pictures import encode, photo
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "contract.json").read_text(encoding="utf-8"))

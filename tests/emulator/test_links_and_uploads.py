@@ -41,6 +41,18 @@ async def test_link_is_signed_for_get_alone(rig: Rig) -> None:
     await bare.aclose()
 
 
+async def test_result_can_be_the_next_input(rig: Rig) -> None:
+    """The link of one result is taken as the picture of the next task, without a download; a bent one is not."""
+    url = await make_result(rig)
+    fetched = len(rig.web.fetched)
+    again = await rig.finish(await rig.start(EDIT_PATH, edit(base_image_url=url)))
+    assert again["output"]["task_status"] == "SUCCEEDED"
+    await rig.clock.advance(1)
+    bent = await rig.submit(EDIT_PATH, edit(base_image_url=url.replace("Expires=", "Expires=1")))
+    assert bent.json()["code"] == "InvalidParameter.DataInspection"
+    assert len(rig.web.fetched) == fetched
+
+
 async def test_links_app_shows_results_only(rig: Rig) -> None:
     """The app for callers opens result links under any prefix, and knows neither API nor control plane."""
     url = await make_result(rig)

@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import dashscope
 import httpx
 import pytest
 from dashscope.aigc import image_generation, image_synthesis, multimodal_conversation
+from dashscope.api_entities.aio_session import close_shared_aio_session
 from dashscope.api_entities.dashscope_response import Message
 from dashscope.client import base_api
 from dashscope.v2.resources import _jobs
@@ -18,14 +19,6 @@ from PIL import Image
 from emulator.rig import draw
 from emulator.sockets import Served, serving_emulator
 from imgapi.emulator.app import Pace, Progress
-
-pytestmark = [
-    # The SDK leaves its HTTP sessions to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    # The SDK's own modules call what has been deprecated since.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:dashscope.*"),
-]
 
 # The SDK's annotations contradict its own documentation, so its classes are taken as they come.
 ImageSynthesis: Any = image_synthesis.ImageSynthesis
@@ -61,6 +54,13 @@ def pointed(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK, pointed at the emulator the way its documentation says."""
     monkeypatch.setattr(dashscope, "base_http_api_url", served.base_url)
     monkeypatch.setattr(dashscope, "api_key", "sk-test")
+
+
+@pytest.fixture
+async def shared_session() -> AsyncIterator[None]:
+    """The SDK's shared session of this event loop, closed in the end: it would not do so itself."""
+    yield
+    await close_shared_aio_session()
 
 
 def open_link(url: str) -> Image.Image:
@@ -189,7 +189,7 @@ def test_background() -> None:
     assert page.output["page_size"] == 2
 
 
-async def test_asynchronous_twin_of_image_synthesis(served: Served) -> None:
+async def test_asynchronous_twin_of_image_synthesis(served: Served, shared_session: None) -> None:
     """AioImageSynthesis works, trailing slashes and cancel body included."""
     called = await AioImageSynthesis.call(
         model=EDIT, function="super_resolution", prompt="图像超分。", base_image_url=RGB, upscale_factor=2, n=1
@@ -204,7 +204,7 @@ async def test_asynchronous_twin_of_image_synthesis(served: Served) -> None:
     assert listed.status_code == 200
 
 
-async def test_asynchronous_twin_of_the_base_api() -> None:
+async def test_asynchronous_twin_of_the_base_api(shared_session: None) -> None:
     """BaseAsyncAioApi serves background and try-on; call() copies its parameters to the query of the poll."""
     made = await BaseAsyncAioApi.call(BACKGROUND, BACKGROUND_INPUT, *BACKGROUND_PATH, **BACKGROUND_PARAMETERS)
     assert made.output["results"][0]["url"]

@@ -4,10 +4,10 @@ import asyncio
 import re
 
 import pytest
-from fakes import EPOCH_SECONDS, VirtualClock
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes import EPOCH_SECONDS, VirtualClock
 from imgapi.clock import SystemClock, documented_time, read_documented_time
 
 

@@ -96,7 +96,11 @@ def test_unheard_of_statuses_are_still_at_work(text: str | None) -> None:
         ({"results": [{"url": "javascript:alert(1)"}, {"url": "file:///etc/passwd"}]}, (), ("Unknown", "Unknown")),
         ({"results": [{"code": 500, "message": ["x"]}]}, (), ("500",)),
         ({"results": "", "image_url": None, "choices": "no"}, (), ()),
-        ({"choices": [None, {}, {"message": None}, {"message": {"content": "t"}}, {"message": {"content": [1]}}]}, (), ()),
+        (
+            {"choices": [None, {}, {"message": None}, {"message": {"content": "t"}}, {"message": {"content": [1]}}]},
+            (),
+            (),
+        ),
         ({"choices": {"message": {}}}, (), ()),
         ({}, (), ()),
     ],

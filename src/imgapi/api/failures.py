@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from imgapi import errors
 from imgapi.contract.errors import ErrorReply
@@ -38,7 +39,7 @@ STATUSES: Mapping[type[errors.ImgapiError], HTTPStatus] = {
 
 # Python 3.13 renamed this member.
 BODY_TOO_LARGE = HTTPStatus(413)
-_HTTP_CODES = {
+_HTTP_CODES: Mapping[int, str] = {
     HTTPStatus.BAD_REQUEST: "invalid_request",
     HTTPStatus.NOT_FOUND: "not_found",
     HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
@@ -122,6 +123,39 @@ def install_handlers(app: FastAPI) -> None:
     app.add_exception_handler(errors.ImgapiError, _answer_named)  # type: ignore[arg-type]  # starlette's type is wider
     app.add_exception_handler(RequestValidationError, _answer_invalid)  # type: ignore[arg-type]  # as above
     app.add_exception_handler(HTTPException, _answer_http)  # type: ignore[arg-type]  # as above
+
+
+class DocumentedErrors:
+    """Answers the errors of a mounted application in the documented shape.
+
+    Args:
+        app: The preview's result links, which refuse as an object store does, in XML.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        is_replaced = False
+
+        async def watch(message: Message) -> None:
+            nonlocal is_replaced
+            if message["type"] == "http.response.start" and message["status"] >= HTTPStatus.BAD_REQUEST:
+                is_replaced = True
+                await self._replace(message["status"], scope, receive, send)
+            elif not is_replaced:
+                await send(message)
+
+        await self.app(scope, receive, watch)
+
+    async def _replace(self, status: int, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = Request(scope).state.request_id
+        if status == HTTPStatus.FORBIDDEN:
+            sentence, code = "This link has expired or was changed; run the edit again.", "result_refused"
+        else:
+            sentence, code = "There is no such result here; run the edit again.", _HTTP_CODES.get(status, "http_error")
+        await error_response(request_id, status, sentence, code)(scope, receive, send)
 
 
 def explain(problems: Sequence[Mapping[str, Any]], known: Sequence[str]) -> errors.InvalidParameter:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from imgapi.contract.fields import ImageUrl, Integer, Number, Prompt, Reply, Request
+from imgapi.contract.fields import ImageUrl, Number, Prompt, Reply, Request
 
 Scale = Annotated[
     Number, Field(ge=1.0, le=2.0, description="1.0 adds nothing on this side; 1.5 adds 50 % of the original side.")
@@ -35,7 +35,7 @@ class ChangeBgRequest(Request):
         ImageUrl, Field(description="The picture whose background is taken. Same forms as any image field.")
     ]
     ref_prompt: Annotated[Prompt, Field(description="Words that guide the background.")] = ""
-    n: Annotated[Integer, Field(ge=1, le=4, description="Number of results.")] = 1
+    n: Annotated[int, Field(ge=1, le=4, description="Number of results.")] = 1
 
 
 class ChangeClothRequest(Request):
@@ -92,7 +92,7 @@ class FixRequest(Request):
     base_image_url: ImageUrl
     prompt: Prompt = "图像超分。"
     upscale_factor: Annotated[
-        Integer, Field(ge=1, le=4, description="How many times larger; 1 sharpens without enlarging.")
+        int, Field(ge=1, le=4, description="How many times larger; 1 sharpens without enlarging.")
     ] = 2
 
 

@@ -2,16 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-
-
-def refuse_boolean(value: object) -> object:
-    """Refuse JSON true and false where a number is documented; pydantic would read them as 1 and 0."""
-    if isinstance(value, bool):
-        message = "must be a number, not true or false"
-        raise ValueError(message)  # noqa: TRY004 - pydantic turns ValueError, not TypeError, into a validation error
-    return value
-
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 ImageUrl = Annotated[
     str,
@@ -21,14 +12,22 @@ ImageUrl = Annotated[
     ),
 ]
 Prompt = Annotated[str, Field(max_length=5000)]
-Integer = Annotated[int, BeforeValidator(refuse_boolean)]
-Number = Annotated[float, BeforeValidator(refuse_boolean), Field(allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Request(BaseModel):
     """What every documented request has in common: unknown fields are refused, values are never changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def refuse_boolean_for_number(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse JSON true and false where a number is documented; pydantic would read them as 1 and 0."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation in {int, float}:
+            message = f"must be a number, and {str(value).lower()} was sent"
+            raise ValueError(message)
+        return value
 
 
 class Reply(BaseModel):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from imgapi.contract.fields import ImageUrl, Integer, Reply, Request
+from imgapi.contract.fields import ImageUrl, Reply, Request
 
 LARGEST_SIDE = 16_384
 DEFAULT_MIN_DIM = 512
@@ -13,11 +13,9 @@ DEFAULT_MIN_DIM = 512
 class ResizeRequest(Request):
     """The two limits of a resize, in pixels; `max_dim` wins when both can't hold."""
 
-    min_dim: Annotated[Integer, Field(ge=1, le=LARGEST_SIDE, description="Smallest allowed side, px.")] = (
-        DEFAULT_MIN_DIM
-    )
+    min_dim: Annotated[int, Field(ge=1, le=LARGEST_SIDE, description="Smallest allowed side, px.")] = DEFAULT_MIN_DIM
     max_dim: Annotated[
-        Integer, Field(ge=1, le=LARGEST_SIDE, description="Largest allowed side, px; wins over `min_dim`.")
+        int, Field(ge=1, le=LARGEST_SIDE, description="Largest allowed side, px; wins over `min_dim`.")
     ] = 4096
 
     @model_validator(mode="after")

@@ -229,7 +229,8 @@ class DashScope:
                 self.http, "GET", path, self.patience.exchange_seconds, params=parameters
             )
         except (httpx.HTTPError, TimeoutError, AnswerTooLarge) as exc:
-            raise UpstreamUnavailable("The upstream did not answer.", detail=type(exc).__name__) from exc
+            message = "The upstream did not answer; nothing was started, so try again later."
+            raise UpstreamUnavailable(message, detail=type(exc).__name__) from exc
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             raise UpstreamThrottled(_busy(), retry_after=_retry_after(headers) or 1.0)
         return status, headers, body

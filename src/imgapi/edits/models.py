@@ -80,7 +80,8 @@ LIMITS: Mapping[str, ModelLimits] = {
     QWEN: ModelLimits(2, 10, 0.20),
 }
 
-QWEN_SMALLEST_AREA, QWEN_LARGEST_AREA = 512 * 512, 2048 * 2048
+# What both successors take: 2.0 begins at 512², 2.7 at 768².
+SMALLEST_AREA, LARGEST_AREA = 768 * 768, 2048 * 2048
 
 
 def successors(
@@ -131,16 +132,16 @@ def conversation(
 
 
 def size_within_area(width: float, height: float) -> str:
-    """Write `W*H` of the same ratio, multiples of 16 px, inside the successors' area of 512² to 2048² px."""
+    """Write `W*H` of the same ratio, in steps of 16 px, inside the area that both successors take."""
     area = width * height
     factor = 1.0
-    if area > QWEN_LARGEST_AREA:
-        factor = (QWEN_LARGEST_AREA / area) ** 0.5
-    elif area < QWEN_SMALLEST_AREA:
-        factor = (QWEN_SMALLEST_AREA / area) ** 0.5
+    if area > LARGEST_AREA:
+        factor = (LARGEST_AREA / area) ** 0.5
+    elif area < SMALLEST_AREA:
+        factor = (SMALLEST_AREA / area) ** 0.5
     # Rounding goes towards the inside of the range.
     step = 16
     wide, high = (max(step, int(side * factor // step) * step) for side in (width, height))
-    if wide * high < QWEN_SMALLEST_AREA:
+    if wide * high < SMALLEST_AREA:
         wide, high = (-int(-side * factor // step) * step for side in (width, height))
     return f"{wide}*{high}"

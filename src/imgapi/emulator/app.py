@@ -71,7 +71,6 @@ class Emulator:
         clock: Clock | None = None,
     ) -> None:
         clock = clock or SystemClock()
-        artisan = Artisan(paint=paint, cut_out=cut_out)
         self.ledger = Ledger(config.max_requests)
         self.faults = FaultScript(config.seed)
         self._config = config
@@ -81,8 +80,10 @@ class Emulator:
         self._gate = RateGate(clock)
         self._links = ResultLinks(config.public_url, config.lifetime_seconds, self._shelf, signer, clock)
         self._uploads = Uploads(config, self._shelf, signer, clock)
-        inputs = Inputs(fetch, self._shelf, config.lifetime_seconds)
-        jobs = Jobs(Workshop(inputs, run_pixels, artisan, clock, config.seed), inputs, self._links, clock)
+        self._fetch = fetch
+        inputs = Inputs(self._fetch_input, self._shelf, config.lifetime_seconds)
+        workshop = Workshop(inputs, run_pixels, Artisan(paint, cut_out), clock, config.seed)
+        jobs = Jobs(workshop, inputs, self._links, clock)
         self._book = TaskBook(config, clock, self.ledger, jobs.run_task)
         self._submission = Submission(
             config,
@@ -133,6 +134,10 @@ class Emulator:
         self._gate.reset()
         self.faults.reset()
         self.ledger.reset()
+
+    async def _fetch_input(self, url: str) -> bytes:
+        own = await self._links.open_own(url)
+        return own if own is not None else await self._fetch(url)
 
     def _api_routes(self) -> list[Route]:
         base, limit = "/api/v1", self._config.max_body_bytes

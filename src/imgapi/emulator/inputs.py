@@ -46,6 +46,8 @@ class Inputs:
     async def inspect(self, order: Order, task_id: str, *, everything: bool) -> Order:
         """Fetch and look at the pictures of an order, and keep them for the task; not `everything`: data URLs only.
 
+        The caller releases them when the task does not come about.
+
         Returns:
             The order without the text of its data URLs, which would otherwise stay in memory as long as the task.
 
@@ -62,7 +64,6 @@ class Inputs:
                 content = await self._obtain(url, order.model.name)
                 await look_at(content)
             except Unobtainable as error:
-                await self.release(order, task_id)
                 raise Refusal(400, _INSPECTION, str(error)) from error
             await self._shelf.put(
                 _key(task_id, role), content, kind=Kind.INPUT, lifetime_seconds=self._lifetime_seconds, owner=task_id

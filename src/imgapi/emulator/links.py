@@ -7,13 +7,15 @@ import secrets
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from imgapi.clock import CHINA, Clock
 from imgapi.emulator.answers import Answer, storage_error
 from imgapi.emulator.catalogue import Family, Model
 from imgapi.emulator.shelf import Kind, Shelf
+from imgapi.errors import SourceUnreachable
 
 BUCKET: Final = "dashscope-result-preview"
 _MEDIA_TYPES: Final = {"png": "image/png", "jpg": "image/jpeg"}
@@ -74,6 +76,24 @@ class ResultLinks:
         """Return the id of the task a result belongs to."""
         kept = self._shelf.find(key)
         return kept.owner if kept is not None and kept.kind is Kind.RESULT else None
+
+    async def open_own(self, url: str) -> bytes | None:
+        """Return the picture behind one of our own links, so that a result can be the next task's input.
+
+        Returns:
+            None for a URL that is none of ours.
+
+        Raises:
+            SourceUnreachable: The link is expired or wrong, or its picture is gone.
+        """
+        if not url.startswith(f"{self._base}/results/"):
+            return None
+        parts = urlsplit(url[len(f"{self._base}/results/") :])
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        answer = await self.fetch("GET", unquote(parts.path), query)
+        if answer.status != HTTPStatus.OK:
+            raise SourceUnreachable("The link to an earlier result is expired or wrong.")
+        return answer.body
 
     async def fetch(self, method: str, key: str, query: Mapping[str, str], *, expired: bool = False) -> Answer:
         """Answer a download: the picture, or the storage's XML error. A link is signed for GET, so HEAD is a 403."""

@@ -1,6 +1,9 @@
 """Serving an emulator over a socket, where a scripted cut really cuts the connection."""
 
 import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
@@ -26,6 +29,15 @@ class AbortableProtocol(H11Protocol):
         self.app = with_abort
 
 
+class _Server(uvicorn.Server):
+    """A server that leaves signals to `serve`: uvicorn's own way ends the process before the caller can clean up."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
 def make_server(app: ASGIApp, host: str, port: int) -> uvicorn.Server:
     """Make a server for an emulator's app."""
     config = uvicorn.Config(
@@ -40,9 +52,18 @@ def make_server(app: ASGIApp, host: str, port: int) -> uvicorn.Server:
         server_header=False,
         timeout_graceful_shutdown=2,
     )
-    return uvicorn.Server(config)
+    return _Server(config)
 
 
 async def serve(emulator: Emulator, host: str, port: int) -> None:
     """Serve an emulator until the process is told to stop; the caller starts and ends the emulator itself."""
-    await make_server(emulator.app, host, port).serve()
+    server = make_server(emulator.app, host, port)
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for number in signals:
+        loop.add_signal_handler(number, server.handle_exit, number, None)
+    try:
+        await server.serve()
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)

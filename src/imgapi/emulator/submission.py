@@ -74,11 +74,19 @@ class Submission:
         resolves = exchange.request.headers.get("x-dashscope-ossresourceresolve", "").lower() == "enable"
         check_resolving(order, resolves=resolves)
         task_id = str(uuid.uuid4())
-        order = await self._inputs.inspect(order, task_id, everything=self._config.inspect_inputs)
-        fate = _read_fate(exchange.effect)
         exchange.record.task_id = task_id
-        if not service.is_async:
+        try:
+            order = await self._inputs.inspect(order, task_id, everything=self._config.inspect_inputs)
+            fate = _read_fate(exchange.effect)
+            if service.is_async:
+                return self._queue(order, task_id, fate)
             return await self._run_now(order, task_id, fate)
+        except BaseException:
+            # Refused, broken or hung up: nobody will come for the pictures.
+            await self._inputs.release(order, task_id)
+            raise
+
+    def _queue(self, order: Order, task_id: str, fate: Fate) -> Answer:
         request_id = new_request_id()
         self._book.create(order, task_id, request_id, fate)
         output = {"task_status": "PENDING", "task_id": task_id}

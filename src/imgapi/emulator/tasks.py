@@ -232,6 +232,7 @@ class TaskBook:
             yield
         finally:
             self._running[model.name] -= 1
+            self._start_next(model)
 
     async def close(self) -> None:
         """Stop all work and forget every task."""

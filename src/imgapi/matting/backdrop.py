@@ -1,5 +1,7 @@
 """The plain-backdrop path: a subject before a smooth wall, sky or studio paper."""
 
+# ruff: noqa: PLR2004 - the thresholds were tuned on photos; each one's meaning is the comparison it stands in.
+
 from dataclasses import dataclass
 
 import cv2
@@ -44,7 +46,7 @@ class Backdrop:
         y = np.linspace(-1, 1, height, dtype=np.float32)[:, None, None]
         one, cx, cy, cxx, cyy, cxy = self.coefficients.astype(np.float32)
         surface = (one + cx * x + cxx * x * x) + (cy * y + cyy * y * y) + (cxy * x) * y
-        return surface.astype(np.float32)
+        return np.asarray(surface, dtype=np.float32)
 
 
 def fit_backdrop(lab: Pixels) -> Backdrop:
@@ -127,7 +129,7 @@ def _connected_to(candidates: Pixels, seeds: Pixels) -> Pixels:
     keep = np.zeros(count, dtype=bool)
     keep[touching] = True
     keep[0] = False
-    return keep[labels]
+    return np.asarray(keep[labels])
 
 
 def _clean(mask: Pixels, distance: Pixels, sigma: float) -> Pixels:

@@ -1,5 +1,7 @@
 """Matting by classical means: no learned weights, one CPU core, a few seconds."""
 
+# ruff: noqa: PLR2004 - the thresholds were tuned on photos; each one's meaning is the comparison it stands in.
+
 from dataclasses import dataclass
 
 import cv2
@@ -117,7 +119,8 @@ def _refuse_nothing_or_all(mask: Pixels) -> None:
     share = float(mask.mean())
     if share < _LEAST_SHARE:
         raise SubjectNotFound(
-            "no subject was found: send a picture with one clear subject, larger in the frame or before a plain background"
+            "no subject was found: send a picture with one clear subject, larger in the frame "
+            "or before a plain background"
         )
     if share > _MOST_SHARE:
         raise SubjectNotFound(

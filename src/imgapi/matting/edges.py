@@ -1,5 +1,7 @@
 """From a coarse mask to a full-resolution matte with edge colours free of the old background."""
 
+# ruff: noqa: PLR2004 - the thresholds were tuned on photos; each one's meaning is the comparison it stands in.
+
 from dataclasses import dataclass
 
 import cv2
@@ -68,7 +70,7 @@ def guided_filter(guide: Pixels, values: Pixels, radius: int, epsilon: float) ->
         H×W float32.
     """
     slopes, offset = _guided_coefficients(guide, values, radius, epsilon)
-    return (slopes * guide).sum(axis=2) + offset
+    return np.asarray((slopes * guide).sum(axis=2) + offset)
 
 
 def _guided_coefficients(guide: Pixels, values: Pixels, radius: int, epsilon: float) -> tuple[Pixels, Pixels]:
@@ -119,7 +121,7 @@ def _known_backdrop_matte(rgb: Pixels, backdrop: Backdrop, inside: Pixels, matte
     off = np.sqrt(((rgb - behind) ** 2).sum(axis=2)) / np.maximum(np.sqrt(length), 0.08)
     projected = np.clip((np.maximum(projected, np.minimum(off, 1.0)) - 0.06) / 0.86, 0.0, 1.0)
     trusted = np.clip((length - 0.002) / 0.01, 0.0, 1.0) * (total > 1e-3)
-    return trusted * projected * np.clip(matte * 6.0, 0.0, 1.0) + (1.0 - trusted) * matte
+    return np.asarray(trusted * projected * np.clip(matte * 6.0, 0.0, 1.0) + (1.0 - trusted) * matte)
 
 
 def _separate_colours(rgb: Pixels, matte: Pixels, radius: int) -> tuple[Pixels, Pixels]:

@@ -1,5 +1,7 @@
 """Regions of a binary mask: which to keep, which holes to fill, how well an outline fits."""
 
+# ruff: noqa: PLR2004 - the thresholds were tuned on photos; each one's meaning is the comparison it stands in.
+
 import cv2
 import numpy as np
 
@@ -13,7 +15,7 @@ def drop_small_regions(mask: Pixels, share: float) -> Pixels:
         return mask.astype(bool)
     areas = statistics[:, cv2.CC_STAT_AREA].astype(np.float64)
     areas[0] = 0
-    return (areas >= share * areas.max())[labels] & mask.astype(bool)
+    return np.asarray((areas >= share * areas.max())[labels] & mask.astype(bool))
 
 
 def fill_holes(mask: Pixels, seen_through: Pixels, *, min_share: float) -> Pixels:
@@ -49,9 +51,9 @@ def edge_support(mask: Pixels, gradient: Pixels, *, strong: float) -> float:
 
 def solidity(mask: Pixels) -> float:
     """Tell how much of its convex hull the mask fills, 0..1."""
-    points = cv2.findNonZero(mask.astype(np.uint8))
-    if points is None:
+    if not mask.any():
         return 0.0
+    points = cv2.findNonZero(mask.astype(np.uint8))
     hull = float(cv2.contourArea(cv2.convexHull(points)))
     return min(1.0, float(mask.sum()) / max(1.0, hull))
 

@@ -1,5 +1,7 @@
 """The scene path: a subject in a photo whose background is anything."""
 
+# ruff: noqa: PLR2004 - the thresholds were tuned on photos; each one's meaning is the comparison it stands in.
+
 from pathlib import Path
 
 import cv2
@@ -36,7 +38,7 @@ def find_in_scene(rgb: Pixels, lab: Pixels) -> tuple[Pixels, float]:
     votes = np.zeros((height, width), dtype=np.float32)
     masks = []
     for seed in seeds:
-        mask = _grab(rgb, seed)
+        mask = grab(rgb, seed)
         masks.append(mask)
         votes += mask
     agreement = _agreement(masks)
@@ -45,7 +47,7 @@ def find_in_scene(rgb: Pixels, lab: Pixels) -> tuple[Pixels, float]:
     joint[(votes == 3) & (prior > np.percentile(prior, 75))] = cv2.GC_FGD
     joint[(votes == 0) & (prior < np.percentile(prior, 50))] = cv2.GC_BGD
     joint[cores] = cv2.GC_FGD
-    final = _clean(_grab(rgb, joint), prior)
+    final = _clean(grab(rgb, joint), prior)
     if float(final.mean()) < _TINY and solidity(final) < _SCATTERED:
         # A few scattered specks are details of a subject that fills the frame, such as the eyes of a cat.
         return _clean(masks[1] | final, prior + 0.1 * centre), 0.5 * agreement
@@ -114,16 +116,21 @@ def _oval(shape: tuple[int, int]) -> Pixels:
     return seed
 
 
-def _grab(rgb: Pixels, seed: Pixels) -> Pixels:
-    """Run GrabCut from a copy of the seed; the seed's own answer when one class is empty."""
+def grab(rgb: Pixels, seed: Pixels) -> Pixels:
+    """Run GrabCut on H×W×3 uint8 from a copy of the seed (GC_* labels); the seed's own answer when one class is empty.
+
+    Returns:
+        H×W bool, True where the foreground is.
+    """
     mask = seed.copy()
     likely = (mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)
     if likely.all() or not likely.any():
-        return likely
+        return np.asarray(likely)
     cv2.setRNGSeed(20)
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(rgb, mask, None, models[0], models[1], _ITERATIONS, cv2.GC_INIT_WITH_MASK)
-    return (mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)
+    # The rectangle is not read in this mode.
+    cv2.grabCut(rgb, mask, (0, 0, 1, 1), models[0], models[1], _ITERATIONS, cv2.GC_INIT_WITH_MASK)
+    return np.asarray((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD))
 
 
 def _agreement(masks: list[Pixels]) -> float:

@@ -124,15 +124,24 @@ def png_chunks(content: bytes) -> Iterator[Chunk]:
         offset = end + 4
 
 
-def strip_png(content: bytes, *, keep_animation: bool = False, profile: bytes | None = None) -> bytes:
+def strip_png(
+    content: bytes,
+    *,
+    keep_animation: bool = False,
+    keep_profile: bool = True,
+    profile: bytes | None = None,
+) -> bytes:
     """Rewrite a PNG with nothing but its pixels and what states their colours; sRGB where it states none.
 
     Args:
         content: A PNG that decodes.
         keep_animation: Keep the frames of an APNG, not only its default image.
+        keep_profile: Keep the ICC profile it states.
         profile: An ICC profile to state instead of what the file states.
     """
     kept = _PNG_PIXELS | _PNG_COLOUR | (_PNG_ANIMATION if keep_animation else frozenset())
+    if not keep_profile:
+        kept -= {b"iCCP"}
     found = [chunk for chunk in png_chunks(content) if chunk.name in kept]
     if profile is not None:
         found = [chunk for chunk in found if chunk.name not in _PNG_SPACES]

@@ -40,7 +40,7 @@ def is_srgb(profile: bytes) -> bool:
     )
     try:
         converted = _apply(probe_colours, profile, "RGB")
-    except ImageCms.PyCMSError:
+    except (ImageCms.PyCMSError, OSError, ValueError):
         return False
     difference = np.asarray(converted).astype(int) - np.asarray(probe_colours)
     return bool(np.abs(difference).max() <= 2)  # noqa: PLR2004 - the rounding of profiles that all mean sRGB

@@ -63,8 +63,11 @@ def _convert_first(content: bytes, info: PictureInfo) -> bytes:
             return deep
     image = first_frame(content, info)
     profile = image.info.get("icc_profile")
-    if info.format == "png" and info.orientation == 1 and (info.deep or not profile or is_srgb(profile)):
-        return strip_png(content)
+    if info.format == "png" and info.orientation == 1:
+        fits = profile_fits(image)
+        # 16-bit samples stay as they are under their profile, since the conversion knows only 8.
+        if not profile or info.deep or (fits and is_srgb(profile)):
+            return strip_png(content, keep_profile=fits)
     image = as_srgb(image)
     return encode_png(image, _kept_profile(image))
 

@@ -1,5 +1,6 @@
 """SVG to pixels by a choice of renderer, the document cleaned and its size bounded before."""
 
+import importlib
 import io
 from collections.abc import Callable
 from typing import Any
@@ -58,6 +59,18 @@ def render_svg(
     width, height = natural if scale is None else scale(*natural)
     _check_pixels(width, height, max_pixels)
     return render(root, width, height)
+
+
+def available_renderers() -> tuple[str, ...]:
+    """List the renderers that this installation can use."""
+    found = []
+    for name, package in (("resvg", "resvg_py"), ("cairosvg", "cairosvg")):
+        try:
+            importlib.import_module(package)
+        except (ImportError, OSError):
+            continue
+        found.append(name)
+    return tuple(found)
 
 
 def _check_pixels(width: int, height: int, max_pixels: int) -> None:

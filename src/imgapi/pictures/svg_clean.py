@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+import sys
 from urllib.parse import unquote_to_bytes
 from xml.etree.ElementTree import Element
 
@@ -22,6 +23,8 @@ _IMAGES = frozenset({f"{SVG}image", f"{SVG}feImage"})
 _EMBEDDABLE = {"jpeg": headers.read_jpeg, "png": headers.read_png, "webp": headers.read_webp, "gif": headers.read_gif}
 
 _DATA_URL = re.compile(r"\s*data:([^,]*),", re.IGNORECASE)
+_MAX_PASSES = 10
+_CSS_ESCAPE = re.compile(r"\\(?:([0-9a-f]{1,6})\s?|(.))", re.IGNORECASE | re.DOTALL)
 _CSS_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
 _CSS_IMPORT = re.compile(r"@(?:import|charset|namespace)[^;{}]*;?", re.IGNORECASE)
 _CSS_FONT_FACE = re.compile(r"@font-face\s*\{[^}]*\}?", re.IGNORECASE)
@@ -64,11 +67,27 @@ def _clean_attributes(element: Element) -> None:
 
 
 def _clean_css(text: str) -> str:
-    """Take out of CSS what loads something; escapes go first, since they can spell any of it."""
+    """Take out of CSS what loads something, as often as taking out brings forth more; nothing when that won't end."""
+    for _ in range(_MAX_PASSES):
+        cleaned = _clean_css_once(text)
+        if cleaned == text:
+            return text
+        text = cleaned
+    return ""
+
+
+def _clean_css_once(text: str) -> str:
+    # Escapes go first, since they can spell any of the rest.
+    text = _CSS_ESCAPE.sub(lambda match: _unescaped(match[1], match[2]), text)
     text = _CSS_COMMENT.sub("", text.replace("\\", ""))
     text = _CSS_FONT_FACE.sub("", _CSS_IMPORT.sub("", text))
     text = _CSS_OTHER_LOADERS.sub("none", text)
     return _CSS_URL.sub(lambda match: match[0] if _is_local(match[1]) else "none", text)
+
+
+def _unescaped(code: str | None, character: str | None) -> str:
+    number = int(code, 16) if code else 0
+    return character or (chr(number) if 0 < number < sys.maxunicode else "")
 
 
 def _is_local(target: str) -> bool:

@@ -1,5 +1,7 @@
 """Backdrops painted from words: a horizon or a studio wall in the colours that a prompt names."""
 
+# ruff: noqa: PLR2004 - the thresholds were tuned on photos; each one's meaning is the comparison it stands in.
+
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -98,7 +100,7 @@ def paint_backdrop(prompt: str, width: int, height: int, *, seed: int) -> Pixels
     # A little noise keeps the long gradients from showing steps at 8 bits.
     speckle = dice.normal(0, 1.0, (min(height, 256), min(width, 256), 1)).astype(np.float32)
     enlarged += np.tile(speckle, (height // len(speckle) + 1, width // speckle.shape[1] + 1, 1))[:height, :width]
-    return np.clip(enlarged + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(enlarged + 0.5, 0, 255), dtype=np.uint8)
 
 
 def _choose(prompt: str) -> _Palette:
@@ -115,7 +117,7 @@ def _choose(prompt: str) -> _Palette:
 
 def _gradient(start: Colour, end: Colour, position: Pixels) -> Pixels:
     weight = np.clip(position, 0, 1)[:, None]
-    return (1 - weight) * np.array(start, np.float32) + weight * np.array(end, np.float32)
+    return np.asarray((1 - weight) * np.array(start, np.float32) + weight * np.array(end, np.float32))
 
 
 def _clouds(dice: np.random.Generator, width: int, height: int, *, stretch: float) -> Pixels:

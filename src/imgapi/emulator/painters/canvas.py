@@ -1,5 +1,7 @@
 """Pixel steps that several painters share."""
 
+# ruff: noqa: PLR2004 - the thresholds were tuned on photos; each one's meaning is the comparison it stands in.
+
 import io
 
 import cv2
@@ -80,7 +82,7 @@ def cover(
 def smoothstep(values: Pixels) -> Pixels:
     """Ease 0..1 to 0..1 with flat ends; values outside are clamped."""
     bounded = np.clip(values, 0.0, 1.0)
-    return bounded * bounded * (3.0 - 2.0 * bounded)
+    return np.asarray(bounded * bounded * (3.0 - 2.0 * bounded))
 
 
 def fill_smoothly(rgb: Pixels, hole: Pixels) -> Pixels:

@@ -1,5 +1,7 @@
 """Outpainting: the picture's surroundings continued beyond its frame."""
 
+# ruff: noqa: PLR2004 - the thresholds were tuned on photos; each one's meaning is the comparison it stands in.
+
 from dataclasses import dataclass
 
 import cv2
@@ -14,6 +16,7 @@ from imgapi.matting.pixels import Picture, Pixels, shrink
 from imgapi.matting.regions import touched_sides
 
 _SIDES = ("top", "bottom", "left", "right")
+_MOST_SCALE = 2.0
 _DOUBTFUL_SCALE = 1.25
 _PLATE_SIDE = 480
 _WORK_SIDE = 1400
@@ -59,7 +62,7 @@ def paint_expansion(job: PaintJob) -> list[bytes]:
     """
     scales = {side: job.number(f"{side}_scale", 1.0) for side in _SIDES}
     for side, scale in scales.items():
-        if not 1.0 <= scale <= 2.0:
+        if not 1.0 <= scale <= _MOST_SCALE:
             raise PaintingRefused("InvalidParameter", f"{side}_scale must be from 1.0 to 2.0")
     base = decode(job, "base")
     original = flatten(base)
@@ -152,7 +155,7 @@ def _sources(frame: _Frame, columns: Pixels, rows: Pixels, bend: Pixels) -> tupl
 
 
 def _mirror(position: Pixels, length: int) -> tuple[Pixels, Pixels]:
-    """Mirror positions outside 0..length−1 from the last pixel, slope 1 at the seam, flattening out at a share of the length."""
+    """Mirror positions outside 0..length−1: slope 1 at the seam, flattening out at a share of the length."""
     before, after = np.maximum(0.0, -position), np.maximum(0.0, position - (length - 1))
     reach = _REACH * length
     source = np.where(
@@ -180,7 +183,8 @@ def _paint_far(plate: Pixels, frame: _Frame, bend: Pixels) -> Pixels:
         sampled = cv2.remap(level, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         painted += sampled * _level_weight(distance, index)[:, :, None]
     softened = np.clip(painted + 0.5, 0, 255).astype(np.uint8)
-    return cv2.resize(softened, (frame.full_width, frame.full_height), interpolation=cv2.INTER_CUBIC)
+    size = (frame.full_width, frame.full_height)
+    return np.asarray(cv2.resize(softened, size, interpolation=cv2.INTER_CUBIC))
 
 
 def _level_weight(distance: Pixels, index: int) -> Pixels:

@@ -32,7 +32,8 @@ def read_mask(picture: Picture, height: int, width: int) -> Pixels:
     if (picture.height, picture.width) != (height, width):
         raise PaintingRefused(
             "InvalidParameter",
-            f"the mask has {picture.width}x{picture.height} pixels and the picture {width}x{height}: send one of the same size",
+            f"the mask has {picture.width}x{picture.height} pixels and the picture {width}x{height}: "
+            "send one of the same size",
         )
     mask = cv2.cvtColor(flatten_on_black(picture), cv2.COLOR_RGB2GRAY) > _WHITE_LEVEL
     share = float(np.mean(mask))

@@ -1,5 +1,7 @@
 """Where a single standing person is in a picture, and where the clothes are."""
 
+# ruff: noqa: PLR2004 - the thresholds were tuned on photos; each one's meaning is the comparison it stands in.
+
 from dataclasses import dataclass
 
 import cv2
@@ -10,14 +12,13 @@ from imgapi.errors import SubjectNotFound
 from imgapi.matting.classical import find_subject
 from imgapi.matting.pixels import Picture, Pixels, to_lab
 from imgapi.matting.regions import drop_small_regions
-from imgapi.matting.scene import find_faces
+from imgapi.matting.scene import find_faces, grab
 
 _NO_PERSON = "The input image has no human body or multi human bodies. Please upload other image with single person."
 _SECOND_FACE = 0.5
 _SECOND_BODY = 0.5
 _LEAST_TALL = 1.7
 _SKIN_DISTANCE = 13.0
-_ITERATIONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +111,9 @@ def _nested(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) ->
 def _single_body(mask: Pixels) -> Pixels:
     """Keep the largest region; refuse when a second one is of like size and as tall."""
     count, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    order = np.argsort(-statistics[1:, cv2.CC_STAT_AREA], kind="stable") + 1 if count > 1 else []
-    if not len(order):
+    if count == 1:
         raise PaintingRefused("InvalidPerson", _NO_PERSON)
+    order = np.argsort(-statistics[1:, cv2.CC_STAT_AREA], kind="stable") + 1
     if len(order) > 1:
         first, second = statistics[order[0]], statistics[order[1]]
         alike = second[cv2.CC_STAT_AREA] > _SECOND_BODY * first[cv2.CC_STAT_AREA]
@@ -184,10 +185,7 @@ def _separate(rgb: Pixels, *, sure: Pixels, likely: Pixels, possible: Pixels) ->
     seed[sure] = cv2.GC_FGD
     if not sure.any() or not (likely & ~sure).any():
         return likely
-    cv2.setRNGSeed(20)
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(rgb, seed, None, models[0], models[1], _ITERATIONS, cv2.GC_INIT_WITH_MASK)
-    found = (seed == cv2.GC_FGD) | (seed == cv2.GC_PR_FGD)
+    found = grab(rgb, seed)
     # Patterned clothes: GrabCut may give up the print, which lies well inside the likely part.
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (11, 11))
     closed = cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_CLOSE, kernel) > 0

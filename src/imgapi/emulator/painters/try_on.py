@@ -1,5 +1,7 @@
 """Virtual try-on: the person's own clothes take the fabric of the given garments."""
 
+# ruff: noqa: PLR2004 - the thresholds were tuned on photos; each one's meaning is the comparison it stands in.
+
 from dataclasses import dataclass
 
 import cv2
@@ -65,12 +67,15 @@ def paint_try_on(job: PaintJob) -> list[bytes]:
 def _read_garment(job: PaintJob, part: str) -> _Garment:
     """Cut a garment out of its picture; one that fills its picture is taken whole, as a swatch of fabric."""
     picture = decode(job, part)
+    swatch = shrink(picture.rgb, _GARMENT_SIDE)
     try:
         pixels = shrink(find_subject(picture).pixels, _GARMENT_SIDE)
     except SubjectNotFound:
-        swatch = shrink(picture.rgb, _GARMENT_SIDE)
         return _Garment(swatch, np.ones(swatch.shape[:2], dtype=bool))
-    return _Garment(np.ascontiguousarray(pixels[:, :, :3]), pixels[:, :, 3] > 200)
+    solid = pixels[:, :, 3] > 200
+    if not solid.any():
+        return _Garment(swatch, np.ones(swatch.shape[:2], dtype=bool))
+    return _Garment(np.ascontiguousarray(pixels[:, :, :3]), solid)
 
 
 def _is_long(garment: _Garment | None) -> bool:
@@ -94,7 +99,7 @@ def _dress(rgb: Pixels, pairs: list[tuple[_Garment, Pixels]]) -> Pixels:
         near = cv2.dilate(solid, np.ones((2 * radius + 1, 2 * radius + 1), np.uint8))
         soft = np.clip((soft - 0.15) / 0.7, 0, 1) * near
         soft = np.maximum(soft, cv2.erode(solid, np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)))
-        painted = _drape(work, garment, near > 0) * _shading(work, solid > 0)[:, :, None]
+        painted = _drape(garment, near > 0) * _shading(work, solid > 0)[:, :, None]
         painted = np.clip(painted + 0.5, 0, 255).astype(np.uint8)
         fabric = cv2.resize(painted, (width, height), interpolation=cv2.INTER_CUBIC)
         weight = cv2.resize(soft.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
@@ -106,7 +111,7 @@ def _dress(rgb: Pixels, pairs: list[tuple[_Garment, Pixels]]) -> Pixels:
     return result
 
 
-def _drape(work: Pixels, garment: _Garment, region: Pixels) -> Pixels:
+def _drape(garment: _Garment, region: Pixels) -> Pixels:
     """Map the garment's rows to the region's rows and its spans to the region's spans: H×W×3 float32."""
     height, width = region.shape
     rows = np.flatnonzero(region.any(axis=1))
@@ -157,7 +162,7 @@ def _extend(garment: _Garment) -> Pixels:
     )
     colours = np.zeros((int(labels.max()) + 1, 3), dtype=np.uint8)
     colours[labels[inner]] = garment.rgb[inner]
-    return colours[labels]
+    return np.asarray(colours[labels])
 
 
 def _shading(work: Pixels, region: Pixels) -> Pixels:

@@ -12,6 +12,8 @@ from imgapi.matting.pixels import Pixels
 
 _MOST_SHARE = 0.5
 _MAX_BOXES = 64
+_BOX_NUMBERS = 4
+_MAX_LENGTH = 1_000_000
 
 
 def paint_without_watermark(job: PaintJob) -> list[bytes]:
@@ -47,7 +49,7 @@ def _read_boxes(boxes: object, height: int, width: int) -> Pixels:
     if not isinstance(boxes, Sequence) or isinstance(boxes, str) or len(boxes) > _MAX_BOXES:
         raise PaintingRefused("InvalidParameter", f"boxes must be a list of at most {_MAX_BOXES} [x, y, width, height]")
     for box in boxes:
-        if not isinstance(box, Sequence) or len(box) != 4 or not all(_is_length(value) for value in box):
+        if not isinstance(box, Sequence) or len(box) != _BOX_NUMBERS or not all(_is_length(value) for value in box):
             raise PaintingRefused("InvalidParameter", "each box must be [x, y, width, height] in pixels, none negative")
         x, y, across, down = (round(value) for value in box)
         area[y : y + down, x : x + across] = True
@@ -57,4 +59,4 @@ def _read_boxes(boxes: object, height: int, width: int) -> Pixels:
 
 
 def _is_length(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1_000_000
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _MAX_LENGTH

@@ -1,0 +1,109 @@
+"""The OpenAPI document says exactly what the service does, and the committed one is current."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from imgapi.api.openapi import written
+from imgapi.app import create_app
+from imgapi.cli import cli
+from imgapi.settings import Settings
+
+ROOT = Path(__file__).parent.parent.parent
+OPERATIONS = {"get", "post", "put", "delete", "patch", "head"}
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    """The document as the service serves it."""
+    return create_app(Settings.model_construct()).openapi()
+
+
+def operations(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Every operation with its path."""
+    return [
+        (path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if method in OPERATIONS
+    ]
+
+
+def test_committed_document_is_current(document: dict[str, Any]) -> None:
+    """`openapi.json` is what the code generates."""
+    assert (ROOT / "openapi.json").read_text(encoding="utf-8") == written(document)
+
+
+def test_check_notices_a_stale_document(tmp_path: Path) -> None:
+    """`imgapi openapi --check` fails on a document that is not what the code generates."""
+    stale = tmp_path / "openapi.json"
+    stale.write_text("{}")
+    result = CliRunner().invoke(cli, ["openapi", "--check", str(stale)])
+    assert result.exit_code == 1
+
+
+def test_version_and_no_phantom_422(document: dict[str, Any]) -> None:
+    """It is OpenAPI 3.1, and no operation claims FastAPI's 422 or its schemas."""
+    assert document["openapi"].startswith("3.1")
+    assert "422" not in json.dumps([operation["responses"] for _, operation in operations(document)])
+    assert not {"HTTPValidationError", "ValidationError"} & set(document["components"]["schemas"])
+
+
+def test_operations_are_named_tagged_and_described(document: dict[str, Any]) -> None:
+    """Each operation has a unique verb_noun id, one declared tag, a summary and a description."""
+    ids = [operation["operationId"] for _, operation in operations(document)]
+    assert len(ids) == len(set(ids))
+    tags = {tag["name"] for tag in document["tags"]}
+    for path, operation in operations(document):
+        assert "_" in operation["operationId"], path
+        assert operation["operationId"].replace("_", "").isalpha()
+        assert len(operation["tags"]) == 1
+        assert operation["tags"][0] in tags
+        assert operation["summary"]
+        assert operation["description"]
+
+
+def test_errors_are_declared_in_their_shape(document: dict[str, Any]) -> None:
+    """Every operation of the nine declares the errors it answers, each with the documented shape and an example."""
+    for path, operation in operations(document):
+        if operation["tags"] == ["service"]:
+            continue
+        for status in ("400", "408", "413", "415", "500", "503"):
+            content = operation["responses"][status]["content"]["application/json"]
+            assert content["schema"] == {"$ref": "#/components/schemas/ErrorReply"}, (path, status)
+            assert {"error", "code", "request_id"} <= set(content["example"])
+        assert "Retry-After" in operation["responses"]["503"]["headers"]
+
+
+def test_replies_have_no_defaults_and_no_nulls(document: dict[str, Any]) -> None:
+    """A default would make a field optional in generated clients; an absent field is absent, never null."""
+    for name, schema in document["components"]["schemas"].items():
+        if name.endswith(("Reply", "Link", "Metrics", "Limits", "Operation")):
+            text = json.dumps(schema)
+            assert '"default"' not in text, name
+            assert '"null"' not in text, name
+
+
+def test_uploads_are_binary(document: dict[str, Any]) -> None:
+    """Files are `format: binary`, as client generators expect."""
+    for path in ("/utils/photo_resize", "/utils/convert_to_png"):
+        content = document["paths"][path]["post"]["requestBody"]["content"]
+        schema = content["multipart/form-data"]["schema"]
+        assert schema["properties"]["image"]["format"] == "binary"
+        assert schema["required"] == ["image"]
+    assert "contentMediaType" not in json.dumps(document)
+
+
+def test_json_requests_have_examples(document: dict[str, Any]) -> None:
+    """Each JSON request has an example with its required fields."""
+    for path, operation in operations(document):
+        content = operation.get("requestBody", {}).get("content", {})
+        if "application/json" not in content:
+            continue
+        name = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        schema = document["components"]["schemas"][name]
+        assert set(schema["required"]) <= set(schema["examples"][0]), path
+        assert schema["additionalProperties"] is False

@@ -1,0 +1,258 @@
+"""SVG rendering: the same by both renderers, and nothing of the machine gets in."""
+
+import base64
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from imgapi.errors import ImageTooLarge, InvalidParameter, UnreadableImage
+from imgapi.pictures.fonts import generic_families
+from imgapi.pictures.svg import render_svg
+from imgapi.pictures.svg_clean import clean_svg
+from imgapi.pictures.svg_document import parse_svg
+from pictures import SVG_LEAD, draw_photo, encode, png_claiming, svg_bytes
+
+BOUNDS: dict[str, Any] = {"max_pixels": 16_000_000, "max_bytes": 5 * 1024 * 1024}
+
+
+@pytest.fixture(params=["resvg", "cairosvg"])
+def renderer(request: pytest.FixtureRequest) -> str:
+    """Each renderer in turn; CairoSVG is skipped without libcairo unless IMGAPI_TEST_REQUIRE names it."""
+    if request.param == "cairosvg":
+        try:
+            import cairosvg  # noqa: F401
+        except (ImportError, OSError) as exc:
+            if "cairo" in os.environ.get("IMGAPI_TEST_REQUIRE", ""):
+                pytest.fail(f"CairoSVG is required and can't be imported: {exc}")
+            pytest.skip(f"CairoSVG needs the system library libcairo: {exc}")
+    return str(request.param)
+
+
+def test_shapes_gradients_and_css_are_drawn(renderer: str) -> None:
+    """Shapes, style sheets, gradients and references within the document come out."""
+    body = (
+        '<defs><linearGradient id="g"><stop offset="0" stop-color="#f00"/><stop offset="1" stop-color="#00f"/>'
+        '</linearGradient><rect id="r" width="10" height="10" fill="#0f0"/></defs>'
+        "<style>.a { fill: url(#g) }</style>"
+        '<rect class="a" y="20" width="120" height="60"/><use xlink:href="#r" x="50"/>'
+    )
+    image = render_svg(svg_bytes(body), renderer=renderer, **BOUNDS)
+    assert (image.mode, image.size) == ("RGBA", (120, 80))
+    assert image.getpixel((55, 5)) == (0, 255, 0, 255)
+    left, right = image.getpixel((3, 50)), image.getpixel((116, 50))
+    assert isinstance(left, tuple)
+    assert isinstance(right, tuple)
+    assert (left[0] > 240, left[2] < 15) == (True, True)
+    assert (right[2] > 240, right[0] < 15) == (True, True)
+    assert image.getpixel((5, 5)) == (0, 0, 0, 0)
+
+
+def test_text_is_drawn_where_a_font_is_installed() -> None:
+    """Text of every generic family and of a font that isn't there leaves ink."""
+    if not generic_families():
+        pytest.skip("no font is installed")
+    for family in ("sans-serif", "serif", "monospace", "cursive", "No Such Font"):
+        body = f'<text x="5" y="60" font-size="40" font-family="{family}">Mg</text>'
+        assert render_svg(svg_bytes(body), renderer="resvg", **BOUNDS).getbbox() is not None
+
+
+@pytest.mark.parametrize(
+    ("attributes", "size"),
+    [
+        ('width="1in" height="36pt"', (96, 48)),
+        ('viewBox="0 0 50 20"', (50, 20)),
+        ('viewBox="0 0 50 20" width="100"', (100, 40)),
+        ('width="50%" height="100%" viewBox="0 0 50 20"', (25, 20)),
+        ("", (300, 150)),
+        ('width="10.4" height="40.5001"', (10, 41)),
+    ],
+)
+def test_intrinsic_size_is_what_is_rendered(renderer: str, attributes: str, size: tuple[int, int]) -> None:
+    """Both renderers render at the size the header tells."""
+    assert render_svg(svg_bytes("<g/>", attributes), renderer=renderer, **BOUNDS).size == size
+
+
+def test_another_size_is_rendered_not_resampled(renderer: str) -> None:
+    """A scale asks the vectors for more pixels."""
+    image = render_svg(
+        svg_bytes('<rect width="60" height="80"/>'),
+        renderer=renderer,
+        scale=lambda width, height: (width * 4, height * 4),
+        **BOUNDS,
+    )
+    assert image.size == (480, 320)
+    assert (image.getpixel((239, 10)), image.getpixel((240, 10))) == ((0, 0, 0, 255), (0, 0, 0, 0))
+
+
+def cleaned(body: str) -> str:
+    """Clean a document and give all its attribute values and texts."""
+    root = parse_svg(svg_bytes(body))
+    clean_svg(root)
+    parts = [part for element in root.iter() for part in (*element.attrib.values(), element.text or "")]
+    return " | ".join(parts).lower()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<image href="/etc/passwd" width="9" height="9"/>',
+        '<image xlink:href="file:///etc/passwd" width="9" height="9"/>',
+        '<image href=" http://host.example/x.png" width="9" height="9"/>',
+        '<image href="data:image/svg+xml;base64,PHN2Zy8+" width="9" height="9"/>',
+        '<use href="other.svg#etc"/>',
+        '<use href="data:image/svg+xml,etc"/>',
+        '<filter id="f"><feImage href="http://host.example/x"/></filter>',
+        '<rect style="fill: url(http://host.example/x#a)"/>',
+        "<rect fill=\"url('file:///etc/x')\"/>",
+        '<rect fill="url(&quot;http://host.example/)"/>',
+        '<rect mask="URL( //host.example/x )"/>',
+        '<rect style="fill: u\\72 l(http://host.example/x)"/>',
+        "<style>@im@import;port 'http://host.example/x.css';</style>",
+        "<style>@import 'http://host.example/x.css';</style>",
+        "<style>@import url(http://host.example/x.css);</style>",
+        "<style>@font-face { font-family: x; src: url(file:///etc/x) }</style>",
+        "<style>rect { fill: url(/* */http://host.example/x) }</style>",
+        "<style>rect { background: image-set('http://host.example/x' 1x) }</style>",
+        "<style><![CDATA[ rect { fill: url(http://host.example/x) } ]]></style>",
+        '<script href="http://host.example/x.js"/>',
+        '<a href="http://host.example/"><rect/></a>',
+        '<g xml:base="http://host.example/"><use href="#a"/></g>',
+        '<?xml-stylesheet href="http://host.example/x.css"?>',
+        '<rect onload="fetch(1, http://host.example/)"/>',
+    ],
+)
+def test_references_to_the_outside_are_dropped(body: str) -> None:
+    """Neither file nor host survives the cleaning, however it is spelled."""
+    left = cleaned(body)
+    assert "etc" not in left
+    assert "host.example" not in left
+
+
+def test_references_within_and_small_rasters_stay() -> None:
+    """`#id`, in quotes or not, and an embedded PNG are what drawings are made of."""
+    left = cleaned('<use href="#a"/><rect fill="url( \'#b\' )"/><style>.c{mask:url("#d")}</style>')
+    assert all(name in left for name in ("#a", "#b", "#d"))
+
+
+def test_nothing_is_read_from_disk(renderer: str, tmp_path: Any) -> None:
+    """A raster on disk that a drawing points to leaves no pixel."""
+    path = tmp_path / "secret.png"
+    path.write_bytes(encode(draw_photo(40, 40), "png"))
+    for reference in (path, path.as_uri()):
+        body = f'<image href="{reference}" width="40" height="40"/>'
+        assert render_svg(svg_bytes(body), renderer=renderer, **BOUNDS).getbbox() is None
+
+
+def test_embedded_raster_is_drawn(renderer: str) -> None:
+    """A data URL of a small PNG is drawn; one that claims to be huge, or is an SVG, is dropped."""
+
+    def drawing(content: bytes) -> bytes:
+        data = base64.b64encode(content).decode()
+        return svg_bytes(f'<image href="data:image/png;base64,{data}" width="40" height="40"/>')
+
+    assert render_svg(drawing(encode(draw_photo(8, 8), "png")), renderer=renderer, **BOUNDS).getbbox() is not None
+    assert render_svg(drawing(png_claiming(30_000, 30_000)), renderer=renderer, **BOUNDS).getbbox() is None
+
+
+def entity_bomb() -> bytes:
+    """Write a document whose entities expand a million-fold."""
+    lines = ['<!ENTITY a0 "boom">'] + [f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 7)]
+    return f"<!DOCTYPE svg [{''.join(lines)}]>{SVG_LEAD}><text>&a6;</text></svg>".encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (entity_bomb(), "entities"),
+        (f'<!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/passwd">]>{SVG_LEAD}>&x;</svg>'.encode(), "entities"),
+        (svg_bytes("<g>" * 5000 + "</g>" * 5000), "nests more than 200"),
+        (svg_bytes("<g/>" * 250_001), "more than 250000 elements"),
+        (svg_bytes()[:-10], "well-formed"),
+        (b'<?xml version="1.0" encoding="no-such"?>' + svg_bytes(), "well-formed"),
+        (b"<html xmlns='http://www.w3.org/1999/xhtml'><svg/></html>", "root"),
+    ],
+)
+def test_hostile_documents_are_refused(content: bytes, words: str) -> None:
+    """Entities, depth and breadth are refused before a renderer sees the document."""
+    with pytest.raises(UnreadableImage, match=words):
+        render_svg(content, renderer="resvg", **BOUNDS)
+
+
+def test_references_that_multiply_are_refused() -> None:
+    """Ten levels of tenfold `use` are counted, not drawn; so are patterns within patterns."""
+    levels = '<g id="l0"><rect width="1" height="1"/></g>'
+    for level in range(1, 9):
+        levels += f'<g id="l{level}">' + f'<use href="#l{level - 1}"/>' * 10 + "</g>"
+    with pytest.raises(ImageTooLarge, match="expand to more than"):
+        render_svg(svg_bytes(f'<defs>{levels}</defs><use href="#l8"/>'), renderer="resvg", **BOUNDS)
+
+
+def test_circles_of_references_end(renderer: str) -> None:
+    """A `use` that reaches itself is drawn as nothing or refused, and ends."""
+    body = '<g id="a"><use href="#b"/></g><g id="b"><use href="#a"/></g><use href="#a"/>'
+    with suppress(UnreadableImage):
+        assert render_svg(svg_bytes(body), renderer=renderer, **BOUNDS).size == (120, 80)
+
+
+def test_nested_transform_functions_are_dropped() -> None:
+    """A transform list that nests, on which a parser can spend minutes, is left out."""
+    assert "matrix" not in cleaned(f'<rect transform="{"matrix(" * 1000}"/>')
+    assert "rotate" in cleaned('<rect transform="rotate(4) scale(2 3)"/>')
+
+
+def test_size_is_bounded_before_rendering() -> None:
+    """Pixels beyond the limit are refused, at the intrinsic and at an asked-for size."""
+    with pytest.raises(ImageTooLarge, match="10000x10000 pixels; at most 16 megapixels"):
+        render_svg(svg_bytes(attributes='width="10000" height="10000"'), renderer="resvg", **BOUNDS)
+    with pytest.raises(ImageTooLarge):
+        render_svg(svg_bytes(), renderer="resvg", scale=lambda _w, _h: (9000, 9000), **BOUNDS)
+    with pytest.raises(ImageTooLarge, match="svg"):
+        render_svg(svg_bytes(), renderer="resvg", max_pixels=100_000, max_bytes=10)
+
+
+def test_renderer_names_are_closed() -> None:
+    """Another renderer's name is refused with the choices."""
+    with pytest.raises(InvalidParameter, match="resvg, cairosvg"):
+        render_svg(svg_bytes(), renderer="inkscape", **BOUNDS)
+
+
+def test_importing_needs_neither_renderer() -> None:
+    """The module that renders imports no renderer until one is needed."""
+    program = "import sys, imgapi.pictures.convert; sys.exit('cairosvg' in sys.modules or 'resvg_py' in sys.modules)"
+    command = [sys.executable, "-c", program]
+    assert subprocess.run(command, check=False, timeout=30).returncode == 0
+
+
+def test_missing_renderers_are_stood_in_for_or_named() -> None:
+    """Without resvg_py CairoSVG renders; without both, the error says what to install."""
+    program = """
+import sys
+sys.modules["resvg_py"] = None
+if sys.argv[1] == "none":
+    sys.modules["cairosvg"] = None
+from imgapi.errors import CapabilityMissing
+from imgapi.pictures.fonts import generic_families
+from imgapi.pictures.svg import render_svg
+try:
+    image = render_svg(b'<svg xmlns="http://www.w3.org/2000/svg" width="7" height="5"/>',
+                       renderer="resvg", max_pixels=100, max_bytes=1000)
+    assert image.size == (7, 5)
+except CapabilityMissing as error:
+    assert "libcairo" in error.message
+    print("missing")
+"""
+    for argument in ("none", "cairosvg"):
+        command = [sys.executable, "-c", program, argument]
+        done = subprocess.run(
+            command,
+            check=True,
+            timeout=30,
+            capture_output=True,
+            text=True,
+        )
+        if argument == "none":
+            assert done.stdout == "missing\n"

@@ -1,0 +1,272 @@
+"""The worker pool: bounded in time, memory and length of its line, and never broken by what runs in it."""
+
+import asyncio
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from imgapi.errors import (
+    ImageTooLarge,
+    ImgapiError,
+    InvalidParameter,
+    Overloaded,
+    UnreadableImage,
+    UpstreamThrottled,
+)
+from imgapi.pictures.convert import convert_to_png
+from imgapi.pictures.limits import PictureLimits
+from imgapi.pictures.probe import probe
+from imgapi.pictures.resize import resize
+from imgapi.pictures.workers import Workers
+from pictures import decode, draw_photo, encode, svg_bytes
+
+LIMITS = PictureLimits()
+
+
+@pytest_asyncio.fixture
+async def workers() -> AsyncIterator[Workers]:
+    """Two workers, a waiting line of two, a limit of 0.4 s."""
+    async with Workers(count=2, max_waiting=2, timeout_seconds=0.4, max_memory_bytes=1024**3) as pool:
+        yield pool
+
+
+async def test_functions_run_in_other_processes(workers: Workers) -> None:
+    """A call gives what the function gives, from a process that is not this one."""
+    assert await workers.run(os.getpid) != os.getpid()
+    converted = await workers.run(
+        convert_to_png,
+        encode(draw_photo(60, 40), "jpeg"),
+        all_frames=False,
+        limits=LIMITS,
+        svg_renderer="resvg",
+    )
+    assert decode(converted.frames[0]).size == (60, 40)
+
+
+async def test_processes_are_kept(workers: Workers) -> None:
+    """Start-up is paid once: many calls meet the same two processes."""
+    assert len({await workers.run(os.getpid) for _ in range(10)}) <= 2
+
+
+async def test_time_limit_kills_and_replaces(workers: Workers) -> None:
+    """A call beyond the limit ends with a sentence, its process is gone, and the pool goes on."""
+    started = time.monotonic()
+    with pytest.raises(UnreadableImage, match=r"longer than 0\.4 s"):
+        await workers.run(time.sleep, 30)
+    assert time.monotonic() - started < 0.9
+    assert await asyncio.gather(*[workers.run(abs, -number) for number in range(4)]) == [0, 1, 2, 3]
+
+
+async def test_a_busy_worker_does_not_delay_the_other(workers: Workers) -> None:
+    """While one call hangs, the other process answers at once."""
+    hanging = asyncio.create_task(workers.run(time.sleep, 30))
+    await asyncio.sleep(0.02)
+    started = time.monotonic()
+    assert await workers.run(abs, -1) == 1
+    assert time.monotonic() - started < 0.2
+    with pytest.raises(UnreadableImage):
+        await hanging
+
+
+async def test_the_waiting_line_is_bounded(workers: Workers) -> None:
+    """One call more than processes and places is refused at once with a time to come back."""
+    calls = [asyncio.create_task(workers.run(time.sleep, 0.1)) for _ in range(4)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded, match="4 pictures") as caught:
+        await workers.run(abs, -1)
+    assert caught.value.retry_after > 0
+    await asyncio.gather(*calls)
+    assert await workers.run(abs, -1) == 1
+
+
+async def test_cancelling_frees_the_place(workers: Workers) -> None:
+    """Callers who leave, running or waiting, make room long before their work would have ended."""
+    calls = [asyncio.create_task(workers.run(time.sleep, 0.35)) for _ in range(4)]
+    await asyncio.sleep(0.02)
+    started = time.monotonic()
+    for call in reversed(calls):
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert all(call.cancelled() for call in calls)
+    await asyncio.sleep(0.05)
+    assert await asyncio.gather(*[workers.run(abs, -1) for _ in range(4)]) == [1] * 4
+    assert time.monotonic() - started < 1
+
+
+async def test_many_cancellations_break_nothing(workers: Workers) -> None:
+    """However cancellations and endings of calls meet, no other call is hurt."""
+    for round_ in range(30):
+        call = asyncio.create_task(workers.run(time.sleep, 0.001))
+        await asyncio.sleep(0.0003 * (round_ % 10))
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        while True:
+            try:
+                assert await workers.run(abs, -1) == 1
+            except Overloaded:
+                await asyncio.sleep(0.01)
+            else:
+                break
+
+
+async def test_errors_come_back_whole(workers: Workers) -> None:
+    """What the function raises arrives with its attributes, and where it was raised is noted for the log."""
+    with pytest.raises(UnreadableImage, match="empty") as caught:
+        await workers.run(probe, b"", LIMITS)
+    assert "in the worker process" in caught.value.__notes__[0]
+    content = encode(draw_photo(8, 8), "png")
+    with pytest.raises(InvalidParameter) as refused:
+        await workers.run(resize, content, min_dim=16_384, max_dim=16_384, limits=LIMITS, svg_renderer="resvg")
+    assert refused.value.field == "min_dim"
+    with pytest.raises(ZeroDivisionError):
+        await workers.run(divmod, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImgapiError("a", field="b", detail="c", task_id="d"),
+        Overloaded("a", retry_after=7.5),
+        UpstreamThrottled("a", retry_after=7.5, detail="c"),
+        ImageTooLarge("a").about("f"),
+    ],
+)
+def test_named_errors_survive_the_way(error: ImgapiError) -> None:
+    """Message, field, detail and retry_after of every error survive pickling."""
+    back = pickle.loads(pickle.dumps(error))  # noqa: S301 - what was dumped right here
+    assert type(back) is type(error)
+    assert vars(back) == vars(error)
+    assert str(back) == str(error)
+
+
+async def test_a_dying_process_is_replaced(workers: Workers) -> None:
+    """A decoder that takes its process down is that picture's fault only."""
+    for _ in range(3):
+        with pytest.raises(UnreadableImage, match="decoder fail"):
+            await workers.run(os._exit, 3)
+    assert await workers.run(abs, -1) == 1
+
+
+async def test_a_process_that_dies_idle_is_replaced(workers: Workers) -> None:
+    """Processes ended from outside between two calls cost no call."""
+    pids = {await workers.run(os.getpid) for _ in range(6)}
+    for pid in pids:
+        os.kill(pid, 9)
+    await asyncio.sleep(0.05)
+    assert await asyncio.gather(*[workers.run(abs, -1) for _ in range(4)]) == [1] * 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems don't limit address space")
+async def test_memory_is_bounded(workers: Workers) -> None:
+    """A call that wants more memory than allowed is refused, and its process goes on."""
+    with pytest.raises(ImageTooLarge, match="memory"):
+        await workers.run(bytearray, 2 * 1024**3)
+    assert await workers.run(abs, -1) == 1
+
+
+async def test_what_can_not_travel_is_the_programs_fault(workers: Workers) -> None:
+    """Arguments and results that don't pickle raise to the caller and leave the pool whole."""
+    with pytest.raises((pickle.PicklingError, AttributeError, TypeError)):
+        await workers.run(len, [lambda: None])
+    with pytest.raises(TypeError, match="can't be sent back"):
+        await workers.run(threading.Lock)
+    assert await workers.run(abs, -1) == 1
+
+
+async def test_hostile_svg_ends_in_the_worker(workers: Workers) -> None:
+    """A drawing that keeps a renderer busy is ended by the limits, whatever it does."""
+    blurs = "".join(f'<feGaussianBlur stdDeviation="{n}"/>' for n in range(100, 400))
+    body = f'<filter id="f">{blurs}</filter><rect filter="url(#f)" width="100%" height="100%"/>'
+    content = svg_bytes(body, 'width="3900" height="3900"')
+    with pytest.raises((UnreadableImage, ImageTooLarge)):
+        await workers.run(convert_to_png, content, all_frames=False, limits=LIMITS, svg_renderer="resvg")
+    converted = await workers.run(convert_to_png, svg_bytes(), all_frames=False, limits=LIMITS, svg_renderer="resvg")
+    assert decode(converted.frames[0]).size == (120, 80)
+
+
+def test_one_pool_serves_many_loops() -> None:
+    """A pool is bound to no event loop: loops one after another and side by side use the same processes."""
+    pool = Workers(count=2, max_waiting=20, timeout_seconds=5)
+    asyncio.run(pool.start())
+    seen = [asyncio.run(pool.run(os.getpid)) for _ in range(3)]
+    answers: list[int] = []
+    threads = [threading.Thread(target=lambda: answers.append(asyncio.run(pool.run(abs, -1)))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    asyncio.run(pool.close())
+    assert answers == [1] * 6
+    assert len(set(seen)) <= 2
+
+
+async def test_closing_leaves_nothing_behind() -> None:
+    """After close no process is left, calls under way and later ones are told that the server goes down."""
+    pool = Workers(count=2, max_waiting=5, timeout_seconds=30)
+    await pool.start()
+    pids = {await pool.run(os.getpid) for _ in range(6)}
+    calls = [asyncio.create_task(pool.run(time.sleep, 20)) for _ in range(4)]
+    await asyncio.sleep(0.05)
+    await pool.close()
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(outcome, Overloaded) for outcome in outcomes)
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    with pytest.raises(Overloaded, match="shutting down"):
+        await pool.run(abs, -1)
+    await pool.close()
+
+
+async def test_calls_before_start_just_wait() -> None:
+    """A pool that was never started starts what it needs."""
+    pool = Workers(count=1, max_waiting=1, timeout_seconds=5)
+    assert await pool.run(abs, -1) == 1
+    await pool.close()
+
+
+async def test_a_worker_that_can_not_start_is_named() -> None:
+    """A module that can't be imported ends the start with an error, not with a wait."""
+    pool = Workers(count=1, max_waiting=1, timeout_seconds=5, preload=("no_such_module",))
+    with pytest.raises(ImgapiError, match="could not be started"):
+        await pool.start()
+    await pool.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_end_with_their_parent() -> None:
+    """A parent that is killed leaves no worker behind."""
+    program = """
+import asyncio, os, time
+from imgapi.pictures.workers import Workers
+async def main():
+    pool = Workers(count=1, max_waiting=1, timeout_seconds=5)
+    await pool.start()
+    print(await pool.run(os.getpid), flush=True)
+    os.kill(os.getpid(), 9)
+asyncio.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    pid = int(done.stdout)
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{pid}/cmdline").exists() and time.monotonic() < deadline:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+        if state == "Z":
+            break
+        time.sleep(0.02)
+    else:
+        assert not Path(f"/proc/{pid}/cmdline").exists()
