@@ -13,7 +13,7 @@ from imgapi.matting.saliency import find_saliency
 
 _ITERATIONS = 3
 _SCATTERED = 0.6
-_TINY = 0.05
+_TINY = 0.1
 _FACES = "haarcascade_frontalface_alt2.xml"
 
 
