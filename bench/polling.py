@@ -6,55 +6,27 @@ Everything on imgapi's side is the service's own code; only the pictures are no 
 """
 
 import asyncio
-import io
 import itertools
-import multiprocessing
 import os
 import platform
-import socket
 import statistics
 import sys
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import httpx
-import numpy as np
-from dashscope.client import base_api
-from PIL import Image
-from pydantic import SecretStr
+from bench.contenders import QUERIES_PER_SECOND, Imgapi, Job, Seen, Vendor
+from bench.upstreams import Upstream, serving_upstreams
 
-from imgapi.clock import SystemClock, read_documented_time
-from imgapi.contract.edits import ChangeBgRequest, ChangeClothRequest, ExpandRequest, FixRequest
-from imgapi.contract.fields import Request
-from imgapi.dashscope.client import Account, DashScope
-from imgapi.dashscope.wire import SubmitBody
-from imgapi.edits.catalogue import EDITS
-from imgapi.edits.edit import Candidate, PreparedPicture
 from imgapi.edits.models import LIMITS
-from imgapi.emulator.app import Emulator, EmulatorConfig, ModelLimits, Pace, Progress, Rate
-from imgapi.emulator.painters import PaintJob
-from imgapi.emulator.server import make_server
-from imgapi.tasks.forecast import Forecast
-from imgapi.tasks.pacing import Pacing, Spacing
-from imgapi.tasks.polling import Poller
-
-T = TypeVar("T")
-# The SDK's annotations contradict its own documentation, so its class is taken as it comes.
-BaseAsyncApi: Any = base_api.BaseAsyncApi
+from imgapi.emulator.app import ModelLimits, Pace, Progress, Rate
 
 RESULT = Path(__file__).with_suffix(".md")
-KEY = "sk-bench"
-# The service's own default (IMGAPI_QUERIES_PER_SECOND).
-QUERIES_PER_SECOND = 17.0
 ACCOUNT_LIMIT = 20
 LEARNING_WAVES, MEASURED_WAVES = 1, 4
 TRUE_LIMIT_WAVES = 2
@@ -62,195 +34,16 @@ RELEASE_SECONDS = 0.3
 SHORT_FACTOR = 0.08
 MANY_RUNNING = 1000
 
-PICTURE = "http://pictures.test/picture.png"
-REQUESTS: Mapping[str, Request] = {
-    "change_bg": ChangeBgRequest(base_image_url=PICTURE, ref_image_url=PICTURE),
-    "change_cloth": ChangeClothRequest(top_garment_url=PICTURE, bottom_garment_url=PICTURE, person_image_url=PICTURE),
-    "expand": ExpandRequest(base_image_url=PICTURE),
-    "fix": FixRequest(base_image_url=PICTURE),
-}
-TEN = ("change_bg", "expand", "change_cloth", "change_bg", "fix", "change_cloth", "change_bg", "expand")
-TEN = (*TEN, "change_cloth", "fix")
-# At the documented submit rates of 2, 10 and 2 a second these are under way together about ten seconds after the first.
-CROWD = ("change_cloth",) * 112 + ("change_bg",) * 30 + ("expand",) * 50 + ("fix",) * 8
-
-
-# The upstream: one process, an emulator for each account.
-
-
-def draw_picture() -> bytes:
-    """Draw an RGBA PNG that every model takes."""
-    pixels = np.random.default_rng(1).integers(0, 255, (40, 40, 4), dtype=np.uint8)
-    picture = Image.fromarray(pixels).resize((640, 560), Image.Resampling.BICUBIC)
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def make_emulator(public_url: str, figures: Mapping[str, Any]) -> Emulator:
-    """Make an emulator whose pictures cost nothing."""
-    picture = draw_picture()
-
-    async def fetch(_: str) -> bytes:
-        return picture
-
-    async def run_here(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        return function(*args, **kwargs)
-
-    def paint(job: PaintJob) -> list[bytes]:
-        return [picture] * job.count
-
-    config = EmulatorConfig(public_url=public_url, inspect_inputs=False, max_requests=20_000, **figures)
-    return Emulator(config, fetch=fetch, run_pixels=run_here, paint=paint)
-
-
-def serve_upstreams(line: Connection, accounts: Sequence[Mapping[str, Any]]) -> None:
-    """Serve an emulator for each account until the other end of the line is closed."""
-    asyncio.run(_serve_upstreams(line, accounts))
-
-
-async def _serve_upstreams(line: Connection, accounts: Sequence[Mapping[str, Any]]) -> None:
-    async with AsyncExitStack() as stack:
-        servers, sockets = [], []
-        for figures in accounts:
-            listening = stack.enter_context(socket.socket())
-            listening.bind(("127.0.0.1", 0))
-            listening.listen(256)
-            address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            emulator = await stack.enter_async_context(make_emulator(address, figures))
-            servers.append(make_server(emulator.app, "127.0.0.1", 0))
-            sockets.append(listening)
-            line.send(address)
-        running = [
-            asyncio.create_task(server.serve(sockets=[listening]))
-            for server, listening in zip(servers, sockets, strict=True)
-        ]
-        await asyncio.to_thread(line.poll, None)
-        for server in servers:
-            server.should_exit = True
-        await asyncio.gather(*running)
-
-
-@dataclass(slots=True)
-class Upstream:
-    """One account at the upstream, and the calls it has received since they were last asked for."""
-
-    address: str
-    _known: int = 0
-
-    @property
-    def base_url(self) -> str:
-        """What a client of DashScope is pointed at."""
-        return f"{self.address}/api/v1"
-
-    async def new_calls(self) -> list[Mapping[str, Any]]:
-        """Return the calls received since the last time."""
-        async with httpx.AsyncClient(trust_env=False, timeout=30.0) as http:
-            calls: list[Mapping[str, Any]] = (await http.get(f"{self.address}/_emulator/ledger")).json()["calls"]
-        new = [call for call in calls if call["number"] > self._known]
-        self._known = max((call["number"] for call in new), default=self._known)
-        return new
-
-
-# The contenders: imgapi and the vendor's SDK.
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A task whose end was seen; seconds since the epoch, by the same clock on both sides."""
-
-    began: float
-    ended: float
-    answered: float
-
-    @property
-    def delay(self) -> float:
-        """Seconds between the end upstream and the answer in the client's hands."""
-        return self.answered - self.ended
-
-
-def read_times(scheduled: str | None, ended: str | None, answered: float) -> Seen:
-    """Make what was seen of the upstream's own times."""
-    began, end = read_documented_time(scheduled), read_documented_time(ended)
-    assert began is not None, "the task has not begun"
-    assert end is not None, "the task has not ended"
-    return Seen(began, end, answered)
-
-
-def write_body(operation: str) -> tuple[Candidate[Any], SubmitBody]:
-    """Return an edit's preferred model and what the service would submit to it."""
-    candidate: Candidate[Any] = EDITS[operation].candidates[0]
-    pictures = {name: PreparedPicture(PICTURE, 640, 560) for name in candidate.inputs}
-    return candidate, candidate.body(REQUESTS[operation], pictures)
-
-
-class Imgapi:
-    """The service's own client, lanes, forecast and poller, put together as the service does."""
-
-    def __init__(self, upstream: Upstream, *, running: int | None) -> None:
-        clock = SystemClock()
-        kept, fresh = (httpx.Limits(max_connections=64, max_keepalive_connections=count) for count in (16, 0))
-        self._http, self._http_submit = (
-            httpx.AsyncClient(limits=limits, trust_env=False, timeout=30.0) for limits in (kept, fresh)
-        )
-        account = Account(upstream.base_url, SecretStr(KEY))
-        self._dashscope = DashScope(self._http, self._http_submit, account, clock)
-        limits = LIMITS if running is None else {name: replace(row, running=running) for name, row in LIMITS.items()}
-        self._pacing = Pacing(clock, limits, max_waiting=len(CROWD))
-        self._poller = Poller(self._dashscope, clock, Spacing(clock, QUERIES_PER_SECOND))
-        self._forecast = Forecast()
-
-    async def run(self, operation: str, release: float) -> Seen:
-        """Submit after some seconds and wait for the end, as an edit of the service does."""
-        candidate, body = write_body(operation)
-        await asyncio.sleep(release)
-        lane = self._pacing.lane(candidate.model, candidate.usual_seconds)
-        async with lane.place():
-            await lane.spacing.wait()
-            accepted = await self._dashscope.submit(candidate.path, body, asynchronous=True)
-            times = self._forecast.of(f"{operation}/{candidate.model}/1", candidate.usual_seconds)
-            task_id = accepted.output.task_id or ""
-            report = await self._poller.follow(task_id, times, deadline_seconds=120.0)
-            answered = time.time()
-        assert report.output.task_status == "SUCCEEDED", report
-        return read_times(report.output.scheduled_time, report.output.end_time, answered)
-
-    async def close(self) -> None:
-        """Stop the poller and close the connections."""
-        await self._poller.close()
-        await self._http.aclose()
-        await self._http_submit.aclose()
-
-
-class Vendor:
-    """The vendor's SDK, a thread for each task."""
-
-    def __init__(self, upstream: Upstream) -> None:
-        self._base_url = upstream.base_url
-        self._threads = ThreadPoolExecutor(len(TEN))
-
-    async def run(self, operation: str, release: float) -> Seen:
-        """Submit after some seconds and wait for the end with the SDK's own schedule."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, operation, release)
-
-    def _run(self, operation: str, release: float) -> Seen:
-        time.sleep(release)
-        candidate, written = write_body(operation)
-        body = written.to_json()
-        group, task, function = candidate.path.split("/") if candidate.path.count("/") == 2 else ("", "", "")
-        place = {"api_key": KEY, "base_address": self._base_url}
-        accepted = BaseAsyncApi.async_call(
-            body["model"], body["input"], group, task, function, **place, **body["parameters"]
-        )
-        ended = BaseAsyncApi.wait(accepted, **place)
-        answered = time.time()
-        assert ended.status_code == 200, ended
-        assert ended.output["task_status"] == "SUCCEEDED", ended
-        return read_times(ended.output["scheduled_time"], ended.output["end_time"], answered)
-
-    async def close(self) -> None:
-        """End the threads."""
-        self._threads.shutdown()
+CHANGE_BG, TRY_ON, TRY_ON_BASIC, EXPAND, FIX = (
+    ("change_bg", 0),
+    ("change_cloth", 0),
+    ("change_cloth", 1),
+    ("expand", 0),
+    ("fix", 0),
+)
+TEN: Sequence[Job] = (CHANGE_BG, EXPAND, TRY_ON, CHANGE_BG, FIX, TRY_ON, CHANGE_BG, EXPAND, TRY_ON, FIX)
+# At the documented submit rates of 2, 10, 10 and 2 a second the last is submitted before the first has ended.
+CROWD: Sequence[Job] = (CHANGE_BG,) * 17 + (TRY_ON,) * 84 + (TRY_ON_BASIC,) * 84 + (EXPAND,) * 16 + (FIX,) * 3
 
 
 # The figures.
@@ -314,6 +107,15 @@ def busiest_second(instants: Iterable[float]) -> int:
     return max((bisect_right(ordered, start + 1.0) - index for index, start in enumerate(ordered)), default=0)
 
 
+def least_mean_delay(ends: Iterable[float], per_second: float) -> float:
+    """Return the mean delay, in seconds, of a client that knows each end at once and needs one query for each."""
+    seen, delays = 0.0, []
+    for end in sorted(ends):
+        seen = max(end, seen + 1.0 / per_second)
+        delays.append(seen - end)
+    return statistics.mean(delays)
+
+
 def most_in_flight(tasks: Iterable[Seen]) -> int:
     """Count the most tasks that ran at the same time."""
     steps = sorted(step for task in tasks for step in ((task.began, 1), (task.ended, -1)))
@@ -324,13 +126,13 @@ def most_in_flight(tasks: Iterable[Seen]) -> int:
 
 
 async def run_waves(
-    contender: Imgapi | Vendor, upstream: Upstream, operations: Sequence[str], *, waves: int, release: float
+    contender: Imgapi | Vendor, upstream: Upstream, jobs: Sequence[Job], *, waves: int, release: float
 ) -> Record:
     """Run waves one after the other; within each, tasks are released in order, so many seconds apart."""
     record = Record()
     for _ in range(waves):
         begun = time.monotonic()
-        runs = (contender.run(operation, release * index) for index, operation in enumerate(operations))
+        runs = (contender.run(job, release * index) for index, job in enumerate(jobs))
         record.seen += await asyncio.gather(*runs)
         record.wave_seconds.append(time.monotonic() - begun)
         record.calls += await upstream.new_calls()
@@ -341,7 +143,7 @@ async def compare(
     ours: Upstream, theirs: Upstream, *, running: int | None, learning: int, measured: int
 ) -> dict[str, Record]:
     """Run the same waves of ten with imgapi and with the SDK, at the same time and each on its own account."""
-    imgapi, vendor = Imgapi(ours, running=running), Vendor(theirs)
+    imgapi, vendor = Imgapi(ours, running=running), Vendor(theirs, threads=len(TEN))
 
     async def run_both(waves: int) -> tuple[Record, Record]:
         return await asyncio.gather(
@@ -430,14 +232,17 @@ def judge(results: Mapping[str, Mapping[str, Record]]) -> list[tuple[str, bool]]
 
 def explain_bound(crowd: Record) -> str:
     """Say what no schedule can better, in figures of this run."""
-    ends = busiest_second(task.ended for task in crowd.seen)
+    ends = [task.ended for task in crowd.seen]
+    least = (f"{least_mean_delay(ends, rate):.2f} s" for rate in (QUERIES_PER_SECOND, ACCOUNT_LIMIT))
     return (
         "The list of tasks tells who has ended but not with what, so each end needs one query of its own. N ends in "
-        f"one moment are therefore seen over N / {QUERIES_PER_SECOND:g} seconds at imgapi's own pace: mean delay "
+        f"one moment are seen over N / {QUERIES_PER_SECOND:g} seconds at imgapi's own pace: mean delay "
         f"N / {2 * QUERIES_PER_SECOND:g} s, and N / {2 * ACCOUNT_LIMIT} s for any client within the limit. Two hundred "
         f"ends in one moment: {200 / 2 / QUERIES_PER_SECOND:.1f} s on average, {200 / QUERIES_PER_SECOND:.1f} s for "
-        f"the last. Of a steady load the account can see at most {ACCOUNT_LIMIT} ends a second. In the warm run at most "
-        f"{most_in_flight(crowd.seen)} tasks ran at once and at most {ends} ended within one second."
+        f"the last. Of a steady load the account can see at most {ACCOUNT_LIMIT} ends a second. In the warm run "
+        f"{most_in_flight(crowd.seen)} tasks ran at once and up to {busiest_second(ends)} ended within one second; a "
+        f"client told of each end for nothing would have had a mean delay of {' at that pace, of '.join(least)} at the "
+        "account's limit."
     )
 
 
@@ -446,8 +251,10 @@ def write_report(results: Mapping[str, Mapping[str, Record]], seconds: float) ->
     judged = judge(results)
     parts = [
         "# Poll timing\n\nWritten by `bench/polling.py` (`sh scripts/bench`); do not edit.",
-        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"imgapi {version('imgapi')}, dashscope SDK {version('dashscope')}, {seconds:.0f} s in all.",
+        (
+            f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+            f"imgapi {version('imgapi')}, dashscope SDK {version('dashscope')}, {seconds:.0f} s in all."
+        ),
         "## Targets\n\n" + "\n".join(f"- {'met' if met else '**MISSED**'}: {text}." for text, met in judged),
     ]
     for key, group in results.items():
@@ -475,17 +282,8 @@ is not run with two hundred tasks: it looks at each by itself, and takes the fir
 def main() -> int:
     """Run everything, print and write the page; 1 when a target is missed."""
     begun = time.monotonic()
-    processes = multiprocessing.get_context("spawn")
-    line, far_end = processes.Pipe()
-    accounts = describe_accounts()
-    server = processes.Process(target=serve_upstreams, args=(far_end, accounts), daemon=True)
-    server.start()
-    try:
-        upstreams = [Upstream(line.recv()) for _ in accounts]
+    with serving_upstreams(describe_accounts()) as upstreams:
         results = asyncio.run(run_all(upstreams))
-    finally:
-        line.send(None)
-        server.join(10.0)
     report = write_report(results, time.monotonic() - begun)
     RESULT.write_text(report, encoding="utf-8")
     print(report)

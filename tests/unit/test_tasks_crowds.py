@@ -7,9 +7,10 @@ import statistics
 import httpx
 import pytest
 
-from fakes import PollingScene, TaskSimulator, VirtualClock, answers, busiest_second, fails, refuses
+from fakes import PollingScene, SimulatedTask, TaskSimulator, VirtualClock, answers, busiest_second, fails, refuses
 from imgapi.dashscope.wire import TaskStatus
 from imgapi.errors import StillRunning
+from imgapi.tasks.forecast import RunTimes
 from imgapi.tasks.polling import CROWD
 
 
@@ -76,7 +77,31 @@ async def test_a_crowd_in_the_queue_upstream_is_looked_at_through_the_list_too()
     assert statistics.mean(delays) < 1.5
     assert busiest_second(simulator.queries) < 20
     # Alone, each would be looked at every two seconds for a minute and more.
-    assert sum(len(task.looks) for task in simulator.tasks.values()) < 12 * 120
+    assert sum(len(task.looks) for task in simulator.tasks.values()) < 13 * 120
+
+
+class StagedSimulator(TaskSimulator):
+    """An upstream whose tasks show a status of their own in their last three seconds, as try-ons do."""
+
+    def _status(self, task: SimulatedTask) -> str:
+        status = super()._status(task)
+        return "POST-PROCESSING" if status == "RUNNING" and task.ends - self.clock.monotonic() < 3.0 else status
+
+
+async def test_a_late_stage_is_looked_at_through_the_list_too() -> None:
+    """Tasks that are no longer RUNNING and have not ended yet are not looked at one by one either."""
+    clock = VirtualClock()
+    simulator = StagedSimulator(clock)
+    scene = PollingScene(simulator, clock)
+    rng = random.Random(5)  # noqa: S311 - a repeatable simulation
+    for number in range(100):
+        simulator.submit(f"t-{number}", rng.uniform(12.0, 20.0))
+    times = RunTimes(16.0)
+    times.seen.extend([14.0, 16.0, 18.0])
+    follow = scene.poller.follow
+    await clock.run(asyncio.gather(*(follow(name, times, deadline_seconds=60.0) for name in list(simulator.tasks))))
+    assert times.has_late_stage
+    assert sum(len(task.looks) for task in simulator.tasks.values()) < 1.5 * 100
 
 
 async def test_a_list_that_is_refused_is_no_loss() -> None:

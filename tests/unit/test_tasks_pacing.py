@@ -187,7 +187,8 @@ def test_each_model_has_one_lane_of_its_own() -> None:
     lane = pacing.lane("a", 12.0)
     assert lane is pacing.lane("a", 99.0)
     assert lane is not pacing.lane("b", 12.0)
-    assert (lane.places, lane.max_waiting, lane.spacing.per_second) == (1, 7, 2)
+    assert (lane.places, lane.max_waiting) == (1, 7)
+    assert 1.8 < lane.spacing.per_second < 2, "a little below the model's rate"
 
 
 def test_documented_limits() -> None:

@@ -10,6 +10,9 @@ from imgapi.clock import Clock
 from imgapi.edits.models import ModelLimits
 from imgapi.errors import Overloaded
 
+# At exactly the upstream's rate, a few milliseconds of jitter on the way make one submit too many in its second.
+SUBMIT_SHARE = 0.95
+
 
 @dataclass(slots=True)
 class Spacing:
@@ -115,6 +118,6 @@ class Pacing:
         """The lane of a model, made at its first use."""
         if model not in self._lanes:
             limits = self.limits[model]
-            spacing = Spacing(self.clock, limits.submits_per_second)
+            spacing = Spacing(self.clock, SUBMIT_SHARE * limits.submits_per_second)
             self._lanes[model] = Lane(spacing, limits.running, self.max_waiting, usual_seconds)
         return self._lanes[model]

@@ -214,6 +214,8 @@ class Poller:
 
     def _reschedule(self, watch: Watch, status: TaskStatus, output: TaskOutput | None = None) -> None:
         now = self.clock.monotonic()
+        if status is TaskStatus.POST_PROCESSING:
+            watch.times.has_late_stage = True
         if status is TaskStatus.PENDING:
             watch.seen_pending = now
             watch.due = now + PENDING_SECONDS
@@ -239,6 +241,9 @@ class Poller:
             if any(w.seen_pending is not None and w.running_since is None for w in self._watches):
                 await self.spacing.wait()
                 await self._list(TaskStatus.PENDING, alive)
+            if any(w.times.has_late_stage for w in self._watches):
+                await self.spacing.wait()
+                await self._list(TaskStatus.POST_PROCESSING, alive)
         except UpstreamThrottled as exc:
             self.spacing.slow_down(max(2.0, min(exc.retry_after, 10.0)))
         except UpstreamError:
