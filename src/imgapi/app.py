@@ -115,7 +115,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
                 await stack.enter_async_context(parts.emulator)
             stack.push_async_callback(parts.dashscope.http.aclose)
             stack.push_async_callback(parts.dashscope.http_submit.aclose)
-            stack.push_async_callback(parts.runner.close, settings.shutdown_seconds)
+            stack.push_async_callback(parts.runner.close, 0.0)
             yield
 
     app = FastAPIOffline(title="imgapi", version=__version__, lifespan=lifespan, redirect_slashes=False)

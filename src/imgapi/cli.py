@@ -1,6 +1,7 @@
 """The command line: serve, emulator, openapi, doctor."""
 
 import asyncio
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,15 +14,17 @@ from imgapi.api.logs import set_up_logs
 from imgapi.api.openapi import written
 from imgapi.app import create_app, picture_limits
 from imgapi.settings import Settings, SettingsInvalidError, read_settings
+from imgapi.tasks.run import TaskRunner
 
 EXIT_FAILED, EXIT_SETTINGS = 1, 78
+ANSWER_SECONDS = 5
 
 cli = typer.Typer(
     name="imgapi", help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on; IMGAPI_HOST, else 127.0.0.1.")]
-Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; IMGAPI_PORT, else 5000.")]
+Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on; IMGAPI_PORT, else 5000.")]
 
 
 def _settings(**given: Any) -> Settings:
@@ -54,15 +57,41 @@ def serve(host: Host = None, port: Port = None) -> None:
     if not _is_loopback(settings.host):
         warning = "  WARNING: this address is open to others, and this service asks for no key."
         print(warning, file=sys.stderr)
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=max(1, int(settings.shutdown_seconds)),
+        # The runner ends the edits at the end of the grace; this is for their answers to get out.
+        timeout_graceful_shutdown=int(settings.shutdown_seconds) + ANSWER_SECONDS,
     )
+    server = _Server(config, app.state.parts.runner, settings.shutdown_seconds)
+    server.run()
+    if not server.started:
+        raise SystemExit(EXIT_FAILED)
+
+
+class _Server(uvicorn.Server):
+    """A server that ends edits as soon as it is told to stop, so that every caller still gets an answer.
+
+    Args:
+        config: As uvicorn takes it.
+        runner: Whose edits are ended.
+        grace_seconds: How long accepted edits may go on.
+    """
+
+    def __init__(self, config: uvicorn.Config, runner: TaskRunner, grace_seconds: float) -> None:
+        super().__init__(config)
+        self._runner = runner
+        self._grace_seconds = grace_seconds
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening and end the edits side by side; one grace period for both."""
+        closing = asyncio.create_task(self._runner.close(self._grace_seconds))
+        await super().shutdown(sockets)
+        await closing
 
 
 @cli.command()

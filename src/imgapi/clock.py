@@ -49,6 +49,7 @@ def documented_time(epoch_seconds: float) -> str:
 def read_documented_time(text: str | None) -> float | None:
     """Read such an instant as seconds since the epoch; None when it is absent or no time."""
     try:
-        return datetime.fromisoformat(text or "").replace(tzinfo=CHINA).timestamp()
+        moment = datetime.fromisoformat(text or "")
     except ValueError:
         return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=CHINA)).timestamp()

@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     )
 
     host: Annotated[str, Field(min_length=1, description="Address to listen on.")] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on.")] = 5000
+    port: Annotated[int, Field(ge=1, le=65535, description="Port to listen on.")] = 5000
     public_url: Annotated[
         str | None,
         Field(

@@ -120,7 +120,7 @@ def assert_refused(answer: httpx.Response, status: int, code: str) -> None:
     assert "://" not in answer.json()["error"]
 
 
-CERTAIN = {
+CERTAIN: dict[str, dict[str, Any]] = {
     "429 throttled": {"status": 429, "code": "Throttling.RateQuota", "message": "Requests rate limit exceeded"},
     "429 burst": {"status": 429, "code": "Throttling.BurstRate", "message": "Request rate increased too quickly"},
     "503 no capacity": {"status": 503, "code": "ModelUnavailable", "message": "busy"},
@@ -144,7 +144,7 @@ def test_endless_throttling_ends_in_time(bench: Bench, picture: str) -> None:
     assert (bench.submits, bench.created) == (3, 0)
 
 
-FINAL = {
+FINAL: dict[str, tuple[dict[str, Any], int, str]] = {
     "429 unpaid": ({"status": 429, "code": "PrepaidBillOverdue", "message": "overdue"}, 500, "upstream_misconfigured"),
     "429 free quota": (
         {"status": 429, "code": "Throttling.AllocationQuota", "message": "Free allocated quota exceeded."},
@@ -184,7 +184,7 @@ def test_final_refusal_is_not_sent_again(bench: Bench, picture: str, fault: str)
     assert (bench.submits, bench.created) == (1, 0)
 
 
-AMBIGUOUS = {
+AMBIGUOUS: dict[str, tuple[dict[str, Any], int]] = {
     "500": ({"status": 500, "code": "InternalError", "message": "internal"}, 0),
     "500 behind an acceptance": ({"status": 500, "code": "InternalError", "accept_anyway": True}, 1),
     "502 page": ({"status": 502, "html": True}, 0),
@@ -221,7 +221,7 @@ def test_slow_reply_is_waited_for(bench: Bench, picture: str) -> None:
     assert (bench.submits, bench.created) == (1, 1)
 
 
-POLL_FAULTS = {
+POLL_FAULTS: dict[str, dict[str, Any]] = {
     "429": {"status": 429, "code": "Throttling.RateQuota"},
     "500": {"status": 500, "code": "InternalError"},
     "503": {"status": 503, "code": "ModelUnavailable"},

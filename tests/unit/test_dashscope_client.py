@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
 import httpx
 import pytest
@@ -169,6 +171,15 @@ async def test_retry_after_beyond_the_deadline_ends_it(seconds: str) -> None:
     assert outcome.retry_after == min(float(seconds), 3600.0)
     assert len(upstream.requests) == 1
     assert clock.sleeps == []
+
+
+async def test_retry_after_as_a_date_is_honoured() -> None:
+    """Retry-After may be a date (RFC 9110): the pause is the time until then."""
+    when = format_datetime(datetime.fromtimestamp(VirtualClock().time() + 7, UTC), usegmt=True)
+    outcome, upstream, clock = await submit(refuses(429, "Throttling", headers={"Retry-After": when}), ACCEPTED)
+    assert isinstance(outcome, Report)
+    assert len(upstream.requests) == 2
+    assert 5.9 <= clock.sleeps[0] <= 7.1
 
 
 @pytest.mark.parametrize("text", ["-5", "soon", "1.5", "²", ""])

@@ -37,10 +37,21 @@ async def test_strange_task_ids_stay_in_their_place() -> None:
 
 
 async def test_query_of_a_missing_task_is_unknown() -> None:
-    """A 404 means what `UNKNOWN` means."""
+    """A 404 of the upstream's own means what `UNKNOWN` means; a gateway's page says nothing about the task."""
     clock = VirtualClock()
-    report = await client(Scripted([answers(404, content=b"")], clock), clock).query("t-1")
+    report = await client(Scripted([refuses(404, "NotFound")], clock), clock).query("t-1")
     assert report.output.status is TaskStatus.UNKNOWN
+    for page in (b"", b"<html>404</html>", b"{}"):
+        with pytest.raises(UpstreamUnavailable):
+            await client(Scripted([answers(404, content=page)], clock), clock).query("t-1")
+
+
+async def test_answers_are_asked_for_uncompressed_and_with_the_key() -> None:
+    """The bound on an answer counts bytes as they come, so no coding of them is asked for."""
+    clock = VirtualClock()
+    upstream = Scripted([refuses(404, "NotFound")], clock)
+    await client(upstream, clock).query("t-1")
+    assert upstream.requests[0].headers["accept-encoding"] == "identity"
 
 
 SAYS_NOTHING = {

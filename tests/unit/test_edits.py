@@ -276,6 +276,22 @@ def test_the_upstreams_own_times_win(operation: str) -> None:
     assert told["prepared"] == ["oriented"]
 
 
+@pytest.mark.parametrize(
+    ("told", "written"),
+    [
+        ("2026-05-04 09:00:00", "2026-05-04 09:00:00.000"),
+        ("2026-05-04T09:00:00.123456", "2026-05-04 09:00:00.123"),
+        ("2026-05-04T01:00:00Z", "2026-05-04 09:00:00.000"),
+        ("soon", COMMON["end_time"]),
+        ("0001-01-01 00:00:00", COMMON["end_time"]),
+    ],
+)
+def test_times_are_written_in_the_documented_form(told: str, written: str) -> None:
+    """However the upstream spells a time, a finished and paid task is answered, and in the documented form."""
+    output = TaskOutput.model_validate({"task_id": "up-1", "task_status": "SUCCEEDED", "end_time": told})
+    assert EDITS["fix"].reply(finished(output=output)).model_dump()["end_time"] == written
+
+
 FAILURE = FailedPicture(code="InternalError.Timeout", message="")
 
 

@@ -241,7 +241,7 @@ def test_no_subject_in_an_opaque_base_fails_the_task() -> None:
     """An empty wall can't be given another background; the refusal says what to send."""
     with pytest.raises(PaintingRefused, match="send a picture") as refusal:
         paint(job("background", base=Image.new("RGB", (200, 200), (200, 200, 200)), ref=photo("china")))
-    assert refusal.value.code == "InternalError.Algo"
+    assert refusal.value.code == "InvalidParameter.ImageContent"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 400), (700, 6)])

@@ -42,7 +42,7 @@ def test_clean_photo_is_refused_not_returned(name: str) -> None:
     """Where no mark is found the task fails and says what to do; an unchanged picture is no success."""
     with pytest.raises(PaintingRefused, match=r"no watermark was found: .*mask or boxes") as refusal:
         remove(photo(name, 400))
-    assert refusal.value.code == "InternalError.Algo"
+    assert refusal.value.code == "InvalidParameter.ImageContent"
 
 
 def test_mask_says_where_the_mark_is() -> None:

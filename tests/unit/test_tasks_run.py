@@ -348,15 +348,70 @@ async def test_run_times_are_learned_by_kind() -> None:
 
 
 async def test_close_names_what_it_leaves() -> None:
-    """At the end of the grace the tasks still running are stopped and named, and nobody waits on."""
+    """At a stop, what has sent nothing is refused at once; what is accepted is left at the end of the grace, named."""
     house = House()
     tasks = [asyncio.create_task(house.runner.run("fix", FIX)) for _ in range(4)]
     await house.clock.advance(2.0)
+    assert len(house.upstream.submits) == 2
     await house.runner.close(0.01)
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
-    assert len(house.log.named("edit abandoned")) == 4
+    assert [type(outcome) for outcome in outcomes] == [StillRunning, StillRunning, Overloaded, Overloaded]
+    for outcome in outcomes:
+        assert isinstance(outcome, ImgapiError)
+        assert outcome.task_id is not None
+    left = house.log.named("edit abandoned")
+    assert sorted(str(fields["upstream_task_id"]) for fields in left) == ["None", "None", "up-1", "up-2"]
     assert not house.log.named("edit failed")
+
+
+async def test_nothing_is_submitted_after_a_stop() -> None:
+    """Once a stop was asked for, no waiting edit takes a freed place, and no new edit begins."""
+    house = House()
+    tasks = [asyncio.create_task(house.runner.run("fix", FIX)) for _ in range(6)]
+    await house.clock.advance(2.0)
+    closing = asyncio.create_task(house.runner.close(60.0))
+    await house.clock.settle()
+    with pytest.raises(Overloaded):
+        await house.runner.run("fix", FIX)
+    outcomes = await house.clock.run(asyncio.gather(*tasks, return_exceptions=True))
+    await closing
+    assert len(house.upstream.submits) == 2
+    assert sum(isinstance(outcome, PicturesReply) for outcome in outcomes) == 2
+    assert sum(isinstance(outcome, Overloaded) for outcome in outcomes) == 4
+
+
+async def test_a_submit_cut_off_by_a_stop_is_of_unknown_fate() -> None:
+    """A stop while a submit is out leaves it open whether it was received, and the caller is told so."""
+    house = House()
+    never = asyncio.Event()
+
+    async def hang(_request: httpx.Request) -> httpx.Response:
+        await never.wait()
+        raise AssertionError
+
+    house.upstream.scripts["wanx2.1-imageedit"] = [hang]
+    task = asyncio.create_task(house.runner.run("fix", FIX))
+    await house.clock.advance(2.0)
+    await house.runner.close(0.01)
+    with pytest.raises(TaskLost) as caught:
+        await task
+    assert caught.value.task_id is not None
+
+
+async def test_throttled_submits_keep_to_the_models_pace() -> None:
+    """A submit that is sent again waits for its turn among the others of its model, and slows them."""
+    house = House()
+    throttled = refuses(429, "Throttling.RateQuota", "Requests rate limit exceeded")
+    times: list[float] = []
+    house.upstream.before_submit = lambda: times.append(house.clock.monotonic())
+
+    async def accept(_request: httpx.Request) -> httpx.Response:
+        return house.upstream.accept()
+
+    house.upstream.scripts["wanx2.1-imageedit"] = [throttled, throttled, accept]
+    await house.clock.run(asyncio.gather(*(house.runner.run("fix", FIX) for _ in range(2))))
+    assert len(times) == 4
+    assert min(after - before for before, after in pairwise(times)) >= 0.5
 
 
 async def test_close_lets_tasks_end_within_the_grace() -> None:

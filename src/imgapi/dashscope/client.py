@@ -8,8 +8,9 @@ import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import httpx
@@ -72,6 +73,18 @@ class Report:
     engine: str | None = None
 
 
+class Turns(Protocol):
+    """The pace of one model's submits."""
+
+    async def wait(self) -> None:
+        """Wait for the next turn."""
+        ...
+
+    def slow_down(self, seconds: float) -> None:
+        """Give turns more rarely for some seconds."""
+        ...
+
+
 @dataclass(slots=True)
 class DashScope:
     """A client of one DashScope account.
@@ -93,8 +106,14 @@ class DashScope:
     patience: Patience = field(default_factory=Patience)
     jitter: Callable[[], float] = random.random
 
-    async def submit(self, path: str, body: SubmitBody, *, asynchronous: bool) -> Report:
+    async def submit(self, path: str, body: SubmitBody, *, asynchronous: bool, turns: Turns | None = None) -> Report:
         """Start a task, or for a synchronous model do the whole of it.
+
+        Args:
+            path: Behind `/services/`.
+            body: What is sent.
+            asynchronous: Whether the upstream answers a task to poll.
+            turns: The model's pace, which every further attempt keeps to; the caller has waited for the first turn.
 
         Raises:
             ModelRetired: The model is not served any more; nothing was accepted.
@@ -122,7 +141,11 @@ class DashScope:
             pause = pause if pause is not None else self._pause(attempt)
             if self.clock.monotonic() + pause > deadline:
                 raise error
+            if turns is not None and isinstance(error, UpstreamThrottled):
+                turns.slow_down(pause)
             await self.clock.sleep(pause)
+            if turns is not None:
+                await turns.wait()
 
     async def _submit_once(
         self, path: str, content: bytes, headers: Mapping[str, str], limit: float
@@ -157,7 +180,9 @@ class DashScope:
         if answer is None or answer.code is None or (answer.output and answer.output.task_id):
             if is_refusal:
                 if status == HTTPStatus.TOO_MANY_REQUESTS:
-                    return UpstreamThrottled(_busy(), detail="429 without a code"), _retry_after(headers)
+                    return UpstreamThrottled(_busy(), detail="429 without a code"), _retry_after(
+                        headers, self.clock.time()
+                    )
                 raise to_error(classify("", "")) from None
             raise _lost(f"HTTP {status} without a readable refusal")
         fault = classify(answer.code, answer.message or "")
@@ -165,7 +190,7 @@ class DashScope:
             raise ModelRetired(fault.sentence, detail=fault.detail)
         if fault.kind in {FaultKind.THROTTLED, FaultKind.UNAVAILABLE}:
             error = to_error(fault)
-            pause = _retry_after(headers)
+            pause = _retry_after(headers, self.clock.time())
             if isinstance(error, UpstreamThrottled) and pause is not None:
                 error.retry_after = pause
             return error, pause
@@ -182,7 +207,8 @@ class DashScope:
         """
         status, headers, body = await self.get(f"/tasks/{quote(upstream_task_id, safe='')}")
         answer = read_answer(body)
-        if status == HTTPStatus.NOT_FOUND:
+        # A gateway's 404 page says nothing about the task; the upstream's own has a code.
+        if status == HTTPStatus.NOT_FOUND and answer is not None and answer.code is not None:
             return Report(TaskOutput(task_id=upstream_task_id, task_status="UNKNOWN"))
         if status != HTTPStatus.OK or answer is None or answer.output is None or answer.output.task_status is None:
             raise UpstreamUnavailable("The upstream's answer says nothing about the task.", detail=f"HTTP {status}")
@@ -232,7 +258,7 @@ class DashScope:
             message = "The upstream did not answer; nothing was started, so try again later."
             raise UpstreamUnavailable(message, detail=type(exc).__name__) from exc
         if status == HTTPStatus.TOO_MANY_REQUESTS:
-            raise UpstreamThrottled(_busy(), retry_after=_retry_after(headers) or 1.0)
+            raise UpstreamThrottled(_busy(), retry_after=_retry_after(headers, self.clock.time()) or 1.0)
         return status, headers, body
 
     async def _exchange(
@@ -244,7 +270,12 @@ class DashScope:
         **options: Any,
     ) -> tuple[int, httpx.Headers, bytes]:
         """Do one exchange under one deadline and one bound on the answer."""
-        headers = {"Authorization": f"Bearer {self.account.key.get_secret_value()}", **options.pop("headers", {})}
+        headers = {
+            "Authorization": f"Bearer {self.account.key.get_secret_value()}",
+            # The bound on an answer counts its bytes as they come, which compression would hide.
+            "Accept-Encoding": "identity",
+            **options.pop("headers", {}),
+        }
         if self.account.workspace:
             headers["X-DashScope-WorkSpace"] = self.account.workspace
         url = self.account.base_url.rstrip("/") + path
@@ -283,9 +314,17 @@ def read_answer(body: bytes) -> Answer | None:
         return None
 
 
-def _retry_after(headers: httpx.Headers) -> float | None:
+def _retry_after(headers: httpx.Headers, now: float) -> float | None:
+    """Read `Retry-After` in either of its forms (RFC 9110, section 10.2.3): seconds, or a date."""
     value = headers.get("Retry-After", "")
-    return min(float(value), LONGEST_RETRY_AFTER_SECONDS) if value.isascii() and value.isdigit() else None
+    if value.isascii() and value.isdigit():
+        seconds = float(value)
+    else:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - now
+        except (ValueError, OverflowError):
+            return None
+    return min(max(0.0, seconds), LONGEST_RETRY_AFTER_SECONDS)
 
 
 def _busy() -> str:

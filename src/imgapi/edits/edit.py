@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from imgapi.clock import documented_time
+from imgapi.clock import documented_time, read_documented_time
 from imgapi.contract.edits import EditReply, PicturesReply, ResultLink, TaskMetrics
 from imgapi.contract.fields import Request
 from imgapi.dashscope.wire import FailedPicture, SubmitBody, TaskOutput
@@ -119,13 +119,19 @@ def common_fields(finished: Finished) -> dict[str, Any]:
     return {
         "task_id": finished.task_id,
         "task_status": "SUCCEEDED",
-        "submit_time": output.submit_time or documented_time(finished.submitted_at),
-        "scheduled_time": output.scheduled_time or documented_time(finished.scheduled_at),
-        "end_time": output.end_time or documented_time(finished.ended_at),
+        "submit_time": _time(output.submit_time, finished.submitted_at),
+        "scheduled_time": _time(output.scheduled_time, finished.scheduled_at),
+        "end_time": _time(output.end_time, finished.ended_at),
         "engine": finished.engine,
         "upstream_task_id": finished.upstream_task_id,
         "prepared": list(finished.prepared) or None,
     }
+
+
+def _time(told: str | None, ours: float) -> str:
+    """Write the upstream's time in the documented form, however it was spelled; ours where it tells none."""
+    read = read_documented_time(told)
+    return documented_time(ours if read is None or read < 0 else read)
 
 
 def metrics(finished: Finished) -> TaskMetrics:

@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Protocol
 
 from imgapi.clock import Clock
@@ -11,9 +12,9 @@ from imgapi.contract.edits import EditReply, RemoveBgRequest
 from imgapi.contract.fields import Request
 from imgapi.dashscope.client import DashScope, ModelRetired, Report
 from imgapi.dashscope.faults import classify, to_error
-from imgapi.dashscope.wire import FailedPicture, TaskOutput, TaskStatus, read_pictures
+from imgapi.dashscope.wire import FailedPicture, SubmitBody, TaskOutput, TaskStatus, read_pictures
 from imgapi.edits.edit import Candidate, Edit, Finished
-from imgapi.edits.prepare import Inputs, Prepared, Preparer
+from imgapi.edits.prepare import Inputs, Preparer
 from imgapi.edits.remove_bg import OPERATION, RemoveBg
 from imgapi.errors import (
     EditFailed,
@@ -24,7 +25,7 @@ from imgapi.errors import (
     UpstreamMisconfigured,
 )
 from imgapi.tasks.forecast import Forecast
-from imgapi.tasks.pacing import Pacing
+from imgapi.tasks.pacing import Pacing, Spacing
 from imgapi.tasks.polling import Poller
 
 
@@ -63,6 +64,34 @@ class RetiredModels:
         return is_news
 
 
+class Stage(Enum):
+    """How far an edit has come, which decides what a stop leaves behind."""
+
+    HERE = "nothing was sent upstream"
+    SUBMITTING = "a submit may have been received"
+    ACCEPTED = "the upstream has accepted it"
+
+
+@dataclass(slots=True)
+class Life:
+    """One edit under way."""
+
+    task_id: str
+    is_local: bool
+    stage: Stage = Stage.HERE
+    upstream_task_id: str | None = None
+
+    def stopped(self) -> ImgapiError:
+        """Say what a stop of the service left behind."""
+        if self.stage is Stage.HERE:
+            return Overloaded("The service is stopping; nothing was started, so try again soon.", retry_after=10.0)
+        if self.stage is Stage.SUBMITTING:
+            message = "The service stopped while it submitted this edit; it may have been started upstream."
+            return TaskLost(message, detail="stopped while submitting")
+        message = "The service stopped before the edit ended; the upstream may still finish it."
+        return StillRunning(message, detail="stopped", upstream_task_id=self.upstream_task_id)
+
+
 @dataclass(slots=True)
 class TaskRunner:
     """Runs edits; each lives on when its caller hangs up.
@@ -93,7 +122,8 @@ class TaskRunner:
     max_tasks: int
     retired: RetiredModels
     forecast: Forecast = field(default_factory=Forecast)
-    _under_way: dict[str, asyncio.Task[EditReply]] = field(default_factory=dict, init=False)
+    _under_way: dict[asyncio.Task[EditReply], Life] = field(default_factory=dict, init=False)
+    _is_closing: bool = field(default=False, init=False)
 
     async def run(self, operation: str, request: Request) -> EditReply:
         """Run an edit and return its documented reply.
@@ -104,50 +134,66 @@ class TaskRunner:
         if len(self._under_way) >= self.max_tasks:
             message = f"{self.max_tasks} edits are already under way; nothing was started, so try again later."
             raise Overloaded(message, retry_after=5.0)
-        task_id = str(uuid.uuid4())
+        life = Life(str(uuid.uuid4()), is_local=operation == OPERATION)
+        if self._is_closing:
+            raise life.stopped()
         work: Coroutine[Any, Any, EditReply]
-        if operation == OPERATION and isinstance(request, RemoveBgRequest):
-            work = self.remove_bg.run(request, task_id)
+        if isinstance(request, RemoveBgRequest):
+            work = self.remove_bg.run(request, life.task_id)
         else:
-            work = self._run_upstream(self.edits[operation], request, task_id)
-        task = asyncio.create_task(work, name=f"{operation} {task_id}")
-        self._under_way[task_id] = task
-        task.add_done_callback(lambda done: self._forget(task_id, done))
-        self.log.info("edit accepted", task_id=task_id, operation=operation)
+            work = self._run_upstream(self.edits[operation], request, life)
+        task = asyncio.create_task(work, name=f"{operation} {life.task_id}")
+        self._under_way[task] = life
+        task.add_done_callback(self._forget)
+        self.log.info("edit accepted", task_id=life.task_id, operation=operation)
         try:
             # The caller may be gone at any time; the task has perhaps been paid for and goes on.
             return await asyncio.shield(task)
         except ImgapiError as exc:
-            exc.task_id = task_id
+            exc.task_id = life.task_id
             raise
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                raise
+            stopped = life.stopped()
+            stopped.task_id = life.task_id
+            raise stopped from None
 
-    def _forget(self, task_id: str, task: asyncio.Task[EditReply]) -> None:
-        self._under_way.pop(task_id, None)
+    def _forget(self, task: asyncio.Task[EditReply]) -> None:
+        life = self._under_way.pop(task)
+        names = {"task_id": life.task_id, "upstream_task_id": life.upstream_task_id}
         if task.cancelled():
-            self.log.warning("edit abandoned", task_id=task_id)
+            self.log.warning("edit abandoned", **names, reason=life.stage.value)
         elif (error := task.exception()) is not None:
             detail = error.detail if isinstance(error, ImgapiError) else repr(error)
-            self.log.warning("edit failed", task_id=task_id, reason=type(error).__name__, detail=detail)
+            self.log.warning("edit failed", **names, reason=type(error).__name__, detail=detail)
         else:
-            self.log.info("edit succeeded", task_id=task_id)
+            self.log.info("edit succeeded", **names)
 
     async def close(self, grace_seconds: float) -> None:
-        """Let running edits end within the grace period, then stop; what is left is named in the log."""
+        """Refuse new edits and end those that have sent nothing yet; give the others the grace period, then stop them.
+
+        Whoever waits is told what was left behind; what is left is named in the log with the upstream's id.
+        """
+        self._is_closing = True
+        for task, life in self._under_way.items():
+            if life.stage is Stage.HERE and not life.is_local:
+                task.cancel()
         if self._under_way:
-            await asyncio.wait(self._under_way.values(), timeout=grace_seconds)
-        left = list(self._under_way.values())
+            await asyncio.wait(self._under_way, timeout=grace_seconds)
+        left = list(self._under_way)
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
         await self.poller.close()
 
-    async def _run_upstream(self, edit: Edit[Any, Any], request: Request, task_id: str) -> EditReply:
+    async def _run_upstream(self, edit: Edit[Any, Any], request: Request, life: Life) -> EditReply:
         inputs = Inputs(request)
         for candidate in edit.candidates:
             if candidate.model in self.retired:
                 continue
             try:
-                return await self._try_model(edit, candidate, inputs, task_id)
+                return await self._try_model(edit, candidate, inputs, life)
             except ModelRetired as exc:
                 if self.retired.remember(candidate.model):
                     self.log.warning(
@@ -157,7 +203,7 @@ class TaskRunner:
         raise UpstreamMisconfigured(message, detail=", ".join(edit.model_names))
 
     async def _try_model(
-        self, edit: Edit[Any, Any], candidate: Candidate[Any], inputs: Inputs, task_id: str
+        self, edit: Edit[Any, Any], candidate: Candidate[Any], inputs: Inputs, life: Life
     ) -> EditReply:
         submitted_at = self.clock.time()
         prepared = await self.preparer.prepare(candidate, inputs)
@@ -165,17 +211,17 @@ class TaskRunner:
         async with lane.place():
             await lane.spacing.wait()
             scheduled_at = self.clock.time()
-            accepted = await self._submit(edit, candidate, inputs.request, prepared, task_id)
-            upstream_task_id = accepted.output.task_id
+            body = candidate.body(inputs.request, prepared.pictures)
+            accepted = await self._submit(edit, candidate, body, lane.spacing, life)
             try:
                 report = await self._see_end(edit, candidate, accepted, inputs.request)
             except ImgapiError as exc:
-                exc.upstream_task_id = upstream_task_id
+                exc.upstream_task_id = life.upstream_task_id
                 raise
         urls, failures = read_pictures(report.output)
         finished = Finished(
-            task_id=task_id,
-            upstream_task_id=upstream_task_id,
+            task_id=life.task_id,
+            upstream_task_id=life.upstream_task_id,
             engine=report.engine or accepted.engine or f"dashscope:{candidate.model}",
             output=report.output,
             prepared=prepared.changes,
@@ -189,12 +235,17 @@ class TaskRunner:
         return reply
 
     async def _submit(
-        self, edit: Edit[Any, Any], candidate: Candidate[Any], request: Request, prepared: Prepared, task_id: str
+        self, edit: Edit[Any, Any], candidate: Candidate[Any], body: SubmitBody, turns: Spacing, life: Life
     ) -> Report:
-        body = candidate.body(request, prepared.pictures)
-        self.log.info("submit intended", task_id=task_id, operation=edit.operation, model=candidate.model)
-        report = await self.dashscope.submit(candidate.path, body, asynchronous=candidate.asynchronous)
-        self.log.info("submit accepted", task_id=task_id, upstream_task_id=report.output.task_id)
+        self.log.info("submit intended", task_id=life.task_id, operation=edit.operation, model=candidate.model)
+        life.stage = Stage.SUBMITTING
+        try:
+            report = await self.dashscope.submit(candidate.path, body, asynchronous=candidate.asynchronous, turns=turns)
+        except ModelRetired:
+            life.stage = Stage.HERE
+            raise
+        life.stage, life.upstream_task_id = Stage.ACCEPTED, report.output.task_id
+        self.log.info("submit accepted", task_id=life.task_id, upstream_task_id=life.upstream_task_id)
         return report
 
     async def _see_end(

@@ -45,6 +45,6 @@ def paint(job: PaintJob) -> list[bytes]:
     try:
         return painter(job)
     except SubjectNotFound as exc:
-        raise PaintingRefused("InternalError.Algo", exc.message) from exc
+        raise PaintingRefused("InvalidParameter.ImageContent", exc.message) from exc
     except (UnreadableImage, ImageTooLarge) as exc:
         raise PaintingRefused("InvalidParameter", exc.message) from exc

@@ -23,7 +23,7 @@ def paint_without_watermark(job: PaintJob) -> list[bytes]:
     it is; without either, text-like overlays are looked for. The prompt is not used.
 
     Raises:
-        PaintingRefused: InternalError.Algo when nothing was found; InvalidParameter for a bad mask or box.
+        PaintingRefused: InvalidParameter.ImageContent when nothing was found; InvalidParameter for a bad mask or box.
     """
     base = decode(job, "base")
     picture = flatten(base)
@@ -35,9 +35,8 @@ def paint_without_watermark(job: PaintJob) -> list[bytes]:
         area = find_marks(picture)
         if not area.any() or float(area.mean()) > _MOST_SHARE:
             raise PaintingRefused(
-                "InternalError.Algo",
-                "no watermark was found: the local preview recognises plain text of one opacity; "
-                "mark the area with a mask or boxes, or use the real model",
+                "InvalidParameter.ImageContent",
+                "no watermark was found; the local preview recognises plain text of one opacity, the real model more",
             )
     painted = inpaint(picture, area)
     return [encode_png(painted, warnings=("prompt_ignored",), icc_profile=base.icc_profile)] * job.count
