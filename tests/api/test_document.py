@@ -78,6 +78,15 @@ def test_errors_are_declared_in_their_shape(document: dict[str, Any]) -> None:
         assert "Retry-After" in operation["responses"]["503"]["headers"]
 
 
+def test_results_declare_both_ways_of_not_being_there(document: dict[str, Any]) -> None:
+    """A name that can't be a result and a result that is gone are declared apart."""
+    responses = document["paths"]["/results/{name}"]["get"]["responses"]
+    for status, code in (("404", "not_found"), ("410", "result_expired")):
+        content = responses[status]["content"]["application/json"]
+        assert content["schema"] == {"$ref": "#/components/schemas/ErrorReply"}
+        assert content["example"]["code"] == code
+
+
 def test_replies_have_no_defaults_and_no_nulls(document: dict[str, Any]) -> None:
     """A default would make a field optional in generated clients; an absent field is absent, never null."""
     for name, schema in document["components"]["schemas"].items():

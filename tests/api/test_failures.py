@@ -52,6 +52,7 @@ class Order(BaseModel, extra="forbid"):
         ({"count": "x" * 500}, "count: must be a whole number, and 500 characters were sent"),
         ({"count": []}, "count: must be a whole number, and a list was sent"),
         ({"count": None}, "count: must be a whole number, and null was sent"),
+        ({"count": "\ud800"}, r"count: must be valid text, and '\ud800' was sent"),
         ({"cuont": 1}, "cuont is not a field of this request; did you mean count?"),
     ],
 )

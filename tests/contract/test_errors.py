@@ -113,6 +113,13 @@ def test_body_that_is_no_json_object(service: Service, content: bytes, content_t
     assert_error(answer, status)
 
 
+def test_body_of_a_million_values_is_refused_unparsed(service: Service) -> None:
+    """A large body of tiny values, which no request needs, is refused before it holds up everybody else."""
+    content = b'{"image_url": [' + b"0," * 1_000_001 + b"0]}"
+    answer = service.client.post("/remove_bg", content=content, headers={"Content-Type": "application/json"})
+    assert "more than 1000000 values" in assert_error(answer, 400)["error"]
+
+
 def test_framework_errors_answer_in_the_documented_shape(service: Service) -> None:
     """An unknown route, a wrong method and a missing body are JSON errors too."""
     assert "no /nowhere" in assert_error(service.client.get("/nowhere"), 404)["error"]
@@ -121,7 +128,8 @@ def test_framework_errors_answer_in_the_documented_shape(service: Service) -> No
     assert "POST" in assert_error(refused, 405)["error"]
     assert refused.headers["allow"] == "POST"
     assert_error(service.client.post("/fix"), 400)
-    assert_error(service.client.get("/results/none.png"), 410)
+    assert assert_error(service.client.get("/results/none.png"), 404)["code"] == "not_found"
+    assert assert_error(service.client.get(f"/results/{'0' * 32}.png"), 410)["code"] == "result_expired"
     assert_error(service.client.get("/emulator/results/none.png"), 403)
     assert_error(service.client.get("/emulator/_emulator/ledger"), 404)
     assert_error(service.client.get("/emulator/api/v1/tasks"), 404)
@@ -151,18 +159,56 @@ def test_form_errors_answer_in_the_documented_shape(service: Service) -> None:
     text = {"image": (None, "text")}
     assert assert_error(post(path, files=text), 400)["field"] == "image"
     twice = [("image", ("a.png", DOT)), ("image", ("b.png", DOT))]
-    assert_error(post(path, files=twice), 400)
+    assert assert_error(post(path, files=twice), 400)["error"] == "image: send one file, and more than one was sent"
     unknown = assert_error(post(path, files={"image": ("a.png", DOT)}, data={"overwite": "true"}), 400)
     assert "did you mean overwrite?" in unknown["error"]
     wrong = assert_error(post(path, files={"image": ("a.png", DOT)}, data={"overwrite": "perhaps"}), 400)
     assert wrong["field"] == "overwrite"
     assert_error(post(path, json={"image": "x"}), 415)
-    broken = {"Content-Type": "multipart/form-data; boundary=x"}
-    assert_error(post(path, content=b"--x\r\nnonsense", headers=broken), 400)
-    nameless = {"Content-Type": "multipart/form-data"}
-    assert_error(post(path, content=b"--x", headers=nameless), 400)
     empty = assert_error(post(path, files={"image": ("a.png", b"")}), 400)
     assert empty["field"] == "image"
+
+
+PART = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "sentence"),
+    [
+        (PART + DOT, "multipart/form-data; boundary=x", "ended early"),
+        (PART + bytes(2_000_000), "multipart/form-data; boundary=x", "ended early"),
+        (PART + DOT + b"\r\n--x\r\n", "multipart/form-data; boundary=x", "ended early"),
+        (b"--x\r\nnonsense", "multipart/form-data; boundary=x", "ended early"),
+        (b"", "multipart/form-data; boundary=x", "ended early"),
+        (b"hello", "multipart/form-data; boundary=x", "not valid multipart/form-data"),
+        (b"--x", "multipart/form-data", "has no boundary"),
+        (b"--x\r\nContent-Type: image/png\r\n\r\n\r\n--x--", "multipart/form-data; boundary=x", "has no name"),
+    ],
+)
+def test_broken_form_is_told_what_is_broken(service: Service, content: bytes, content_type: str, sentence: str) -> None:
+    """A form that is cut off or malformed is told so, in words that a caller of this service can act on."""
+    answer = service.client.post("/utils/photo_resize", content=content, headers={"Content-Type": content_type})
+    assert sentence in assert_error(answer, 400)["error"]
+
+
+def test_picture_sent_as_text_is_told_to_be_a_file(service: Service) -> None:
+    """A picture without a file name is a text field, too long for one; the answer says how to send it."""
+    answer = service.client.post("/utils/photo_resize", files={"image": (None, bytes(70_000))})
+    assert "in the field image" in assert_error(answer, 400)["error"]
+
+
+def test_more_fields_than_there_are_is_refused(service: Service) -> None:
+    """A form of many fields is refused in the service's own words."""
+    fields = {f"field_{number}": "x" for number in range(20)}
+    answer = service.client.post("/utils/photo_resize", files={"image": ("a.png", DOT)}, data=fields)
+    assert "more than 10 fields" in assert_error(answer, 400)["error"]
+
+
+@pytest.mark.parametrize("body", [b'{"image_url": "x", "min_dim": "\\ud800"}', b'{"\\ud800": 1}'])
+def test_text_that_is_none_is_refused(service: Service, body: bytes) -> None:
+    """Half a surrogate pair is no text; it is refused as such and can be written into the answer."""
+    headers = {"Content-Type": "application/json"}
+    assert_error(service.client.post("/utils/photo_resize_url", content=body, headers=headers), 400)
 
 
 def test_picture_that_is_none_is_refused(service: Service) -> None:
@@ -199,8 +245,17 @@ def test_body_that_grows_beyond_the_limit_is_refused_while_it_arrives(service: S
         for _ in range(limit // 65536 + 1):
             yield bytes(65536)
 
-    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    # The bound of multipart bodies holds however the type is written.
+    headers = {"Content-Type": "Multipart/Form-Data; boundary=x"}
     assert_error(service.client.post("/utils/photo_resize", content=chunks(), headers=headers), 413)
+
+
+def test_json_that_grows_beyond_the_limit_is_refused_while_it_arrives(service: Service) -> None:
+    """A JSON body without an announced length is a 413 too, not broken JSON."""
+    limit = 3 * (service.parts.settings.max_picture_bytes * 4 // 3 + 1024) + 1024 * 1024
+    chunks = (b" " * 1024 * 1024 for _ in range(limit // (1024 * 1024) + 1))
+    headers = {"Content-Type": "application/json"}
+    assert_error(service.client.post("/fix", content=chunks, headers=headers), 413)
 
 
 def test_request_id_comes_back(service: Service) -> None:

@@ -195,6 +195,17 @@ async def test_large_cut_out_is_brought_below_2048(bench: Bench) -> None:
     assert prepared.changes == ("base_image_url: resized 2400x1200 to 2048x1024",)
 
 
+@pytest.mark.parametrize("model", ["wanx-background-generation-v2", "wan2.7-image"])
+async def test_svg_is_rendered_before_anything_else(bench: Bench, model: str) -> None:
+    """An SVG has no pixels until it is rendered; each model of an edit takes one as its subject."""
+    base = svg_bytes(attributes='width="600" height="600" viewBox="0 0 120 80"')
+    prepared = await bench.preparer().prepare(candidate("change_bg", model), background(bench, base))
+    picture = prepared.pictures["base_image_url"]
+    assert (picture.width, picture.height) == (600, 600)
+    assert picture.url.startswith("oss://")
+    assert any(change.startswith("base_image_url: ") for change in prepared.changes)
+
+
 async def test_canvas_is_enlarged_for_a_successor_of_outpainting(bench: Bench) -> None:
     """A successor gets the picture on a larger grey canvas, by the documented geometry."""
     url = bench.shelf.put(URL, encode(draw_photo(800, 600), "jpeg"))

@@ -4,12 +4,12 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,41 +17,49 @@ from imgapi.api.failures import BODY_TOO_LARGE, error_response
 from imgapi.errors import ImgapiError
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# Bodies up to this size are never refused for want of memory, so that small requests pass at any time.
+SMALL_BODY_BYTES = 64 * 1024
+RETRY_SECONDS = 5
 log = structlog.get_logger("imgapi.access")
 
 
-class _BodyTooLarge(Exception):
-    """The body has more bytes than this path takes."""
+class _BodyRefused(HTTPException):
+    """A body that is too large, too slow or one too many.
 
+    An HTTP exception because FastAPI answers 400 to any other that comes out of reading a body.
+    """
 
-class _BodyTooSlow(Exception):
-    """The body did not arrive in time."""
+    def __init__(self, status: HTTPStatus, sentence: str, **headers: str) -> None:
+        # What is left of the body stays unread, so the connection can't be used again.
+        super().__init__(status, sentence, {"Connection": "close", **headers})
 
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """Bounds on a request's body: bytes by kind, and seconds for the whole of it."""
+    """Bounds on requests' bodies: bytes by kind, seconds for the whole of one, and bytes of all in flight together."""
 
     json_bytes: int
     multipart_bytes: int
     seconds: float
+    total_bytes: int = 256 * 1024 * 1024
 
     def max_bytes(self, content_type: str) -> int:
         """How many bytes a body of this type may have."""
-        return self.multipart_bytes if content_type.startswith("multipart/") else self.json_bytes
+        return self.multipart_bytes if content_type.strip().lower().startswith("multipart/") else self.json_bytes
 
 
 class Access:
     """The outermost ASGI layer.
 
     Args:
-        app: What answers.
+        app: What answers; its own handlers turn HTTP exceptions into answers.
         limits: Bounds on bodies.
     """
 
     def __init__(self, app: ASGIApp, limits: BodyLimits) -> None:
         self.app = app
         self.limits = limits
+        self._memory = _Memory(limits.total_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -63,34 +71,32 @@ class Access:
         request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         request.state.request_id = request_id
         exchange = _Exchange(request_id, send)
+        body = _Body(request, receive, self.limits, self._memory, exchange)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started = time.perf_counter()
         try:
-            await self._answer(request, receive, exchange)
+            await self._answer(request, body, exchange)
         finally:
-            _write_line(request, exchange.status, time.perf_counter() - started)
+            body.release()
+            _write_line(request, exchange, time.perf_counter() - started)
 
-    async def _answer(self, request: Request, receive: Receive, exchange: "_Exchange") -> None:
-        limit = self.limits.max_bytes(request.headers.get("content-type", ""))
+    async def _answer(self, request: Request, body: "_Body", exchange: "_Exchange") -> None:
         try:
-            length = request.headers.get("content-length", "")
-            if length.isdigit() and int(length) > limit:
-                raise _BodyTooLarge  # noqa: TRY301 - one place answers, wherever the excess was noticed
-            bounded = _bound(receive, limit, self.limits.seconds)
-            await self.app(request.scope, bounded, exchange.send)
-        except _BodyTooLarge:
-            sentence = f"The body is larger than {limit} bytes, the most that {request.url.path[:200]} takes."
-            await exchange.refuse(request, BODY_TOO_LARGE, sentence, "body_too_large")
-        except _BodyTooSlow:
-            sentence = f"The body did not arrive within {self.limits.seconds:g} s."
-            await exchange.refuse(request, HTTPStatus.REQUEST_TIMEOUT, sentence, "request_timeout")
+            await self.app(request.scope, body.receive, exchange.send)
+        except asyncio.CancelledError:
+            exchange.outcome = "canceled"
+            raise
         except Exception:
+            if exchange.has_left:
+                return
             log.exception("unexpected failure")
             if exchange.status is not None:
                 raise
             sentence = "Something failed inside imgapi; the log has it under this request_id."
-            await exchange.refuse(request, HTTPStatus.INTERNAL_SERVER_ERROR, sentence, "internal_error")
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+            answer = error_response(exchange.request_id, status, sentence, "internal_error")
+            await answer(request.scope, request.receive, exchange.send)
 
 
 class _Exchange:
@@ -99,55 +105,118 @@ class _Exchange:
     def __init__(self, request_id: str, send: Send) -> None:
         self.request_id = request_id
         self.status: int | None = None
+        self.outcome: str | None = None
+        self.has_left = False
         self._send = send
 
+    def leave(self) -> None:
+        """Note that the client went away before its body was complete: nothing more is sent."""
+        if self.status is None:
+            self.has_left = True
+            self.outcome = "client left"
+
     async def send(self, message: Message) -> None:
+        if self.has_left:
+            return
         if message["type"] == "http.response.start":
             self.status = int(message["status"])
             message["headers"] = [*message["headers"], (b"x-request-id", self.request_id.encode())]
         await self._send(message)
 
-    async def refuse(self, request: Request, status: HTTPStatus, sentence: str, code: str) -> None:
-        if self.status is not None:
-            return
-        headers = {"Connection": "close"} if status is not HTTPStatus.INTERNAL_SERVER_ERROR else None
-        answer = error_response(self.request_id, status, sentence, code, headers=headers)
-        await answer(request.scope, request.receive, self.send)
+
+class _Memory:
+    """Bytes that the bodies in flight take together."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self._total_bytes = total_bytes
+        self._taken_bytes = 0
+
+    def take(self, wanted_bytes: int, held_bytes: int) -> bool:
+        """Take more for a body that holds some already; False when there is no more, except for a body alone."""
+        others_bytes = self._taken_bytes - held_bytes
+        if others_bytes and self._taken_bytes + wanted_bytes > self._total_bytes:
+            return False
+        self._taken_bytes += wanted_bytes
+        return True
+
+    def give_back(self, held_bytes: int) -> None:
+        self._taken_bytes -= held_bytes
 
 
-def _bound(receive: Receive, max_bytes: int, seconds: float) -> Callable[[], Awaitable[Message]]:
-    """Count a body's bytes and seconds as they are read."""
-    size = 0
-    is_complete = False
-    deadline: float | None = None
+class _Body:
+    """One request's body: its bytes and seconds are counted as it is read."""
 
-    async def bounded() -> Message:
-        nonlocal size, is_complete, deadline
-        if is_complete:
-            return await receive()
-        now = asyncio.get_running_loop().time()
-        deadline = now + seconds if deadline is None else deadline
+    def __init__(
+        self, request: Request, receive: Receive, limits: BodyLimits, memory: _Memory, exchange: _Exchange
+    ) -> None:
+        self._path = request.url.path[:200]
+        length = request.headers.get("content-length", "")
+        self._announced_bytes = int(length) if length.isdecimal() else 0
+        self._max_bytes = limits.max_bytes(request.headers.get("content-type", ""))
+        self._seconds = limits.seconds
+        self._receive = receive
+        self._memory = memory
+        self._exchange = exchange
+        self._deadline: float | None = None
+        self._read_bytes = 0
+        self._held_bytes = 0
+        self._is_complete = False
+
+    async def receive(self) -> Message:
+        """Hand on the next piece.
+
+        The bounds hold from here, not before the application, so that a refusal knows its route and a body that nobody
+        reads costs nothing.
+        """
+        if self._is_complete:
+            return await self._receive()
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().time() + self._seconds
+            self._make_room(self._announced_bytes)
         try:
-            async with asyncio.timeout_at(deadline):
-                message = await receive()
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
         except TimeoutError:
-            raise _BodyTooSlow from None
-        size += len(message.get("body", b""))
-        if size > max_bytes:
-            raise _BodyTooLarge
-        is_complete = not message.get("more_body", False)
+            sentence = f"The body did not arrive within {self._seconds:g} s."
+            raise _BodyRefused(HTTPStatus.REQUEST_TIMEOUT, sentence) from None
+        if message["type"] == "http.disconnect":
+            self._exchange.leave()
+            return message
+        self._read_bytes += len(message.get("body", b""))
+        self._make_room(self._read_bytes)
+        self._is_complete = not message.get("more_body", False)
         return message
 
-    return bounded
+    def _make_room(self, size_bytes: int) -> None:
+        if size_bytes > self._max_bytes:
+            sentence = f"The body is larger than {self._max_bytes} bytes, the most that {self._path} takes."
+            raise _BodyRefused(BODY_TOO_LARGE, sentence)
+        wanted_bytes = size_bytes - self._held_bytes
+        if size_bytes <= SMALL_BODY_BYTES or wanted_bytes <= 0:
+            return
+        if not self._memory.take(wanted_bytes, self._held_bytes):
+            sentence = (
+                "Other requests' bodies take all memory there is for bodies; nothing was started, so try again later."
+            )
+            retry = {"Retry-After": str(RETRY_SECONDS)}
+            raise _BodyRefused(HTTPStatus.SERVICE_UNAVAILABLE, sentence, **retry)
+        self._held_bytes = size_bytes
+
+    def release(self) -> None:
+        """Give back what the body took."""
+        self._memory.give_back(self._held_bytes)
+        self._held_bytes = 0
 
 
-def _write_line(request: Request, status: int | None, seconds: float) -> None:
+def _write_line(request: Request, exchange: _Exchange, seconds: float) -> None:
     fields: dict[str, Any] = {
         "method": request.method,
         "route": getattr(request.scope.get("route"), "path", None) or "unmatched",
-        "status": status,
+        "status": exchange.status,
         "duration_ms": round(seconds * 1000, 1),
     }
+    if exchange.outcome:
+        fields["outcome"] = exchange.outcome
     failure = getattr(request.state, "failure", None)
     task_id = getattr(request.state, "task_id", None)
     if isinstance(failure, ImgapiError):

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from imgapi.api.bodies import JsonRoute
 from imgapi.api.openapi import ERRORS
 from imgapi.contract import edits as words
 from imgapi.contract.fields import Request as RequestModel
@@ -14,7 +15,7 @@ TAG = "edits"
 
 def edits_router(runner: TaskRunner) -> APIRouter:
     """Make the six routes; each waits until its edit has ended."""
-    router = APIRouter(tags=[TAG], responses=ERRORS)
+    router = APIRouter(tags=[TAG], responses=ERRORS, route_class=JsonRoute)
 
     async def run(operation: str, body: RequestModel, request: Request) -> Any:
         reply = await runner.run(operation, body)

@@ -47,6 +47,7 @@ _HTTP_CODES: Mapping[int, str] = {
     HTTPStatus.GONE: "result_expired",
     BODY_TOO_LARGE: "body_too_large",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
+    HTTPStatus.SERVICE_UNAVAILABLE: errors.Overloaded.code,
 }
 
 
@@ -195,6 +196,7 @@ def _rule(kind: str, context: Mapping[str, Any]) -> str:
         "string_too_long": f"must have at most {context.get('max_length')} characters",
         "finite_number": "must be a finite number",
         "int_from_float": "must be a whole number",
+        "string_unicode": "must be valid text",
     }
     stems = {"int_": "must be a whole number", "float_": "must be a number", "string_": "must be a string"}
     stems["bool_"] = "must be true or false"

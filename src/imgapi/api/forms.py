@@ -1,11 +1,13 @@
 """Reading multipart uploads: one picture and a few small fields, bounded and checked like JSON bodies."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from imgapi.api.failures import explain
@@ -16,38 +18,104 @@ M = TypeVar("M", bound=RequestModel)
 FILE_FIELD = "image"
 MAX_FIELDS = 10
 MAX_FIELD_BYTES = 64 * 1024
+_ENDED_EARLY = "ended early"
+# How a complaint of the parser begins, what the caller is told instead, and the field that is about.
+_COMPLAINTS: tuple[tuple[str, str, str | None], ...] = (
+    (_ENDED_EARLY, "The form ended early: its last boundary is missing, so a part of the body was not sent.", None),
+    ("Too many files", "send one file, and more than one was sent", FILE_FIELD),
+    ("Too many fields", f"The form has more than {MAX_FIELDS} fields; send each field once.", None),
+    (
+        "Part exceeded",
+        f"A text field has more than {MAX_FIELD_BYTES} bytes; send the picture as a file in the field {FILE_FIELD}.",
+        None,
+    ),
+    (
+        "Missing boundary",
+        "The Content-Type multipart/form-data has no boundary; let your HTTP client write this header.",
+        None,
+    ),
+    (
+        "The Content-Disposition",
+        f"A part of the form has no name; the picture belongs into the field {FILE_FIELD}.",
+        None,
+    ),
+)
 
 
 async def read_form(request: Request, model: type[M]) -> tuple[M, str, bytes]:
     """Read a form with one file named `image`; return its checked fields, the file's name and its bytes.
 
     Raises:
-        InvalidParameter: The file is missing, twice there or no file, or a field is wrong.
-        HTTPException: 415, the body is no multipart form; 400, it is a broken one.
+        InvalidParameter: The form is broken or cut off, a field is wrong, the file is missing, twice there or no file.
+        HTTPException: 415, the body is no multipart form.
     """
     content_type = request.headers.get("content-type", "")
-    if content_type and not content_type.lower().startswith("multipart/form-data"):
+    if content_type and content_type.partition(";")[0].strip().lower() != "multipart/form-data":
         sentence = f"{request.url.path} takes multipart/form-data with a file in the field {FILE_FIELD}."
         raise HTTPException(415, sentence)
-    # The application's own bound on the body's size holds; these bound what the parser makes of it.
-    async with request.form(max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES) as form:
-        fields: dict[str, Any] = {}
-        upload: UploadFile | None = None
-        for name, value in form.multi_items():
-            if isinstance(value, UploadFile):
-                if name != FILE_FIELD:
-                    raise InvalidParameter(f"unknown file field {name[:100]!r}; the picture belongs into {FILE_FIELD}")
-                upload = value
-            elif name == FILE_FIELD:
-                raise InvalidParameter("must be a file, and text was sent", field=FILE_FIELD)
-            elif name in fields:
-                raise InvalidParameter("was sent twice", field=name[:100])
-            else:
-                fields[name] = value
+    form = await _parse(request) if content_type else FormData()
+    try:
+        fields, upload = _sort(form)
         checked = _check(model, fields)
         if upload is None:
             raise InvalidParameter("is required: a file in a multipart/form-data body", field=FILE_FIELD)
         return checked, upload.filename or "", await upload.read()
+    finally:
+        await form.close()
+
+
+class _Parser(MultiPartParser):
+    """Knows whether the form's last boundary came; Starlette takes a form without it for a whole one."""
+
+    is_complete = False
+
+    def on_end(self) -> None:
+        self.is_complete = True
+
+
+async def _parse(request: Request) -> FormData:
+    async def read_whole() -> AsyncGenerator[bytes, None]:
+        async with aclosing(request.stream()) as stream:
+            async for chunk in stream:
+                yield chunk
+        if not parser.is_complete:
+            # Said from within, so that the parser closes the files it has begun.
+            raise MultiPartException(_ENDED_EARLY)
+
+    # The application's own bound on the body's size holds; these bound what the parser makes of it.
+    bounds = {"max_files": 1, "max_fields": MAX_FIELDS, "max_part_size": MAX_FIELD_BYTES}
+    async with aclosing(read_whole()) as chunks:
+        parser = _Parser(request.headers, chunks, **bounds)
+        try:
+            return await parser.parse()
+        except MultiPartException as exc:
+            raise _explain_form(exc.message) from exc
+
+
+def _explain_form(complaint: str) -> InvalidParameter:
+    """Say what to do about what Starlette's parser complains of."""
+    for beginning, message, field in _COMPLAINTS:
+        if complaint.startswith(beginning):
+            return InvalidParameter(message, field=field)
+    message = "The body is not valid multipart/form-data; send it as your HTTP client writes a file upload."
+    return InvalidParameter(message)
+
+
+def _sort(form: FormData) -> tuple[dict[str, Any], UploadFile | None]:
+    fields: dict[str, Any] = {}
+    upload: UploadFile | None = None
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            if name != FILE_FIELD:
+                raise InvalidParameter(f"unknown file field {name[:100]!r}; the picture belongs into {FILE_FIELD}")
+            upload = value
+        elif name == FILE_FIELD:
+            raise InvalidParameter("must be a file, and text was sent", field=FILE_FIELD)
+        elif name in fields:
+            raise InvalidParameter("was sent twice", field=name[:100])
+        else:
+            fields[name] = value
+    return fields, upload
 
 
 def _check(model: type[M], fields: Mapping[str, Any]) -> M:

@@ -61,15 +61,25 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         "unsupported_media_type",
     ),
     500: _error(
-        "Processing failed for a reason that is not the caller's.",
+        "Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy.",
         "The upstream can't be reached; nothing was started, so try again later.",
         "upstream_unavailable",
+        retry=True,
     ),
     503: _error(
         "The service is overloaded or shutting down; nothing was started.",
         "60 tasks already wait for this model; nothing was started, so try again later.",
         "overloaded",
         retry=True,
+    ),
+}
+
+RESULT_ERRORS: dict[int | str, dict[str, Any]] = {
+    404: _error("No result has such a name.", "There is no result of this name; run the edit again.", "not_found"),
+    410: _error(
+        "The result is not kept, or no longer.",
+        "This result is not kept here, or no longer; run the edit again.",
+        "result_expired",
     ),
 }
 

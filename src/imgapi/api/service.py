@@ -1,13 +1,17 @@
 """The routes of the service's own state and files."""
 
-from fastapi import APIRouter, Response
+from http import HTTPStatus
 
-from imgapi.api.openapi import ERRORS
+from fastapi import APIRouter, Response
+from starlette.exceptions import HTTPException
+
+from imgapi.api.openapi import ERRORS, RESULT_ERRORS
 from imgapi.contract.service import OperationsReply, StateReply
 from imgapi.errors import ResultExpired
-from imgapi.results.store import ResultStore
+from imgapi.results.store import RESULT_NAME, ResultStore
 
 TAG = "service"
+# The names that ResultStore makes. A name of another shape never was a result; one of this shape may have expired.
 MEDIA_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 
 
@@ -37,11 +41,13 @@ def service_router(operations: OperationsReply, results: ResultStore) -> APIRout
         response_class=Response,
         responses={
             200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
-            410: {**ERRORS[500], "description": "The result is not kept, or no longer.", "content": _GONE},
+            **RESULT_ERRORS,
         },
     )
     async def get_result(name: str) -> Response:
         """Return a picture that /remove_bg made; links are unguessable and expire."""
+        if not RESULT_NAME.fullmatch(name):
+            raise HTTPException(HTTPStatus.NOT_FOUND, "There is no result of this name; run the edit again.")
         content = await results.get(name)
         if content is None:
             raise ResultExpired("This result is not kept here, or no longer; run the edit again.")
@@ -50,14 +56,3 @@ def service_router(operations: OperationsReply, results: ResultStore) -> APIRout
         return Response(content, media_type=media_type, headers=headers)
 
     return router
-
-
-_GONE = {
-    "application/json": {
-        "example": {
-            "error": "This result is not kept here, or no longer; run the edit again.",
-            "code": "result_expired",
-            "request_id": "5f0c2f7e9b1d4c3a",
-        }
-    }
-}

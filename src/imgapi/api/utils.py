@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 
+from imgapi.api.bodies import JsonRoute
 from imgapi.api.forms import form_schema, read_form
 from imgapi.api.openapi import ERRORS
 from imgapi.contract.utils import ConvertReply, ConvertRequest, PhotoResizeUrlRequest, ResizeReply, ResizeRequest
@@ -104,7 +105,7 @@ def _convert_response(original_format: str, paths: list[str], content: bytes) ->
 
 def utils_router(utilities: Utilities) -> APIRouter:
     """Make the three routes."""
-    router = APIRouter(prefix="/utils", tags=[TAG], responses=ERRORS)
+    router = APIRouter(prefix="/utils", tags=[TAG], responses=ERRORS, route_class=JsonRoute)
 
     @router.post(
         "/photo_resize_url",

@@ -12,7 +12,8 @@ from imgapi.errors import CapabilityMissing
 from imgapi.results.bounds import FolderBounds
 from imgapi.results.files import write_temporary
 
-_NAME = re.compile(r"[0-9a-f]{32}\.[a-z0-9]{1,8}", re.ASCII)
+# The names that `put` makes.
+RESULT_NAME = re.compile(r"[0-9a-f]{32}\.[a-z0-9]{1,8}", re.ASCII)
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}", re.ASCII)
 
 
@@ -35,7 +36,7 @@ class ResultStore:
         self._clock = clock
         self._lock = threading.Lock()
         self._bounds = FolderBounds(
-            folder, _NAME, max_age_seconds=ttl_seconds, max_total_bytes=max_total_bytes, clock=clock
+            folder, RESULT_NAME, max_age_seconds=ttl_seconds, max_total_bytes=max_total_bytes, clock=clock
         )
 
     async def put(self, content: bytes, suffix: str) -> str:
@@ -50,7 +51,7 @@ class ResultStore:
 
     async def get(self, name: str) -> bytes | None:
         """Return what is kept under `name`; None when that is unknown, expired or no name this store makes."""
-        if not _NAME.fullmatch(name):
+        if not RESULT_NAME.fullmatch(name):
             return None
         return await asyncio.to_thread(self._get, name)
 
