@@ -8,6 +8,7 @@ ImgapiError
 │   ├── ImageTooLarge      bytes, pixels, frames or a side beyond a limit
 │   ├── SourceRefused      the URL is one that imgapi never fetches
 │   ├── SourceUnreachable  the URL could not be downloaded
+│   ├── PictureUnsuitable  the picture can be read, and the edit can't work with what it shows
 │   ├── SubjectNotFound    no subject stands out from the picture, or nothing but the subject is there
 │   ├── ContentRefused     the upstream's content inspection said no
 │   ├── TaskNotFound       no such task
@@ -110,6 +111,12 @@ class SourceUnreachable(CallerError):
     """The URL could not be downloaded: no such name, no answer, or an answer other than 200."""
 
     code = "source_unreachable"
+
+
+class PictureUnsuitable(CallerError):
+    """The picture can be read, and the edit can't work with what it shows: no person, no mark, a size out of range."""
+
+    code = "picture_unsuitable"
 
 
 class SubjectNotFound(CallerError):

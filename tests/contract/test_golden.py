@@ -164,6 +164,14 @@ def test_keep_animation_writes_one_file_a_frame(service: Service) -> None:
     assert [Path(path).name for path in still["image_paths"]] == ["spin.png"]
 
 
+def test_unmarked_picture_is_the_callers_to_change(service: Service, data_url: DataUrl) -> None:
+    """Where no watermark is found the answer is a 400 that says so, never the picture as it was."""
+    answer = service.post("/remove_watermark", {"image_url": data_url(jpeg("chelsea"), "image/jpeg")})
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["code"] == "picture_unsuitable"
+    assert "no watermark was found" in answer.json()["error"]
+
+
 def test_small_input_is_made_to_fit_and_the_caller_is_told(service: Service, data_url: DataUrl) -> None:
     """A 300x200 picture is enlarged to the model's smallest side, and `prepared` says so."""
     picture = data_url(jpeg("coffee", (300, 200)), "image/jpeg")

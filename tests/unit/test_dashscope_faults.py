@@ -29,7 +29,7 @@ DOCUMENTED = [
     ("BadRequest.EmptyInput", "", K.PARAMETER),
     ("BadRequest.EmptyParameters", "", K.PARAMETER),
     ("BadRequest.IllegalInput", "The input parameter requires json format.", K.PARAMETER),
-    ("BadRequest.TooLarge", "Payload Too Large.", K.PICTURE),
+    ("BadRequest.TooLarge", "Payload Too Large.", K.UNSUITABLE),
     ("BadRequest.InputDownloadFailed", "Failed to download the input file", K.SOURCE),
     ("BadRequest.UnsupportedFileFormat", "Base image require RGBA format, but is RGB", K.PICTURE),
     ("BadRequest.ResourceNotExist", "", K.SOURCE),
@@ -38,7 +38,7 @@ DOCUMENTED = [
     ("InvalidURL.Timeout", "", K.SOURCE),
     ("InvalidParameter.FileDownload", "download for input_image error", K.SOURCE),
     ("InvalidParameter.ImageFormat", "read image error", K.PICTURE),
-    ("InvalidParameter.ImageContent", "", K.PICTURE),
+    ("InvalidParameter.ImageContent", "", K.UNSUITABLE),
     ("InvalidParameter.JsonPhrase", "input json error", K.PARAMETER),
     (
         "InvalidParameter.DataInspection",
@@ -66,14 +66,14 @@ DOCUMENTED = [
         K.PICTURE,
     ),
     ("InvalidParameter.DataInspection", "Failed to decode the image during the data inspection.", K.PICTURE),
-    ("InvalidParameter.DataInspection", "The image size is not supported for the data inspection.", K.PICTURE),
+    ("InvalidParameter.DataInspection", "The image size is not supported for the data inspection.", K.UNSUITABLE),
     ("DataInspectionFailed", "Input data may contain inappropriate content.", K.CONTENT),
     ("DataInspectionFailed", "Output data may contain inappropriate content.", K.CONTENT),
     ("IPInfringementSuspect", "Input data is suspected of being involved in IP infringement.", K.CONTENT),
-    ("InvalidPerson", "The input image has no human body or multi human bodies.", K.PICTURE),
-    ("InvalidGarment", "Missing clothing image.", K.PICTURE),
-    ("InvalidInputLength", "The image resolution is invalid", K.PICTURE),
-    ("InvalidImageResolution", "", K.PICTURE),
+    ("InvalidPerson", "The input image has no human body or multi human bodies.", K.UNSUITABLE),
+    ("InvalidGarment", "Missing clothing image.", K.UNSUITABLE),
+    ("InvalidInputLength", "The image resolution is invalid", K.UNSUITABLE),
+    ("InvalidImageResolution", "", K.UNSUITABLE),
     ("InvalidImageFormat", "", K.PICTURE),
     ("InvalidImage.Anything", "", K.PICTURE),
     ("InvalidFile.Anything", "", K.PICTURE),
@@ -99,7 +99,7 @@ DOCUMENTED = [
     ("ModelUnavailable", "", K.UNAVAILABLE),
     ("invalid_parameter_error", "The provided URL does not appear to be valid.", K.OPERATOR),
 ]
-CALLERS = {K.PARAMETER, K.PICTURE, K.SOURCE, K.CONTENT}
+CALLERS = {K.PARAMETER, K.PICTURE, K.UNSUITABLE, K.SOURCE, K.CONTENT}
 
 
 @pytest.mark.parametrize(("code", "message", "kind"), DOCUMENTED)

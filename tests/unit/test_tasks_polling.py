@@ -93,14 +93,14 @@ async def test_ends_are_ends(status: str) -> None:
     assert len(upstream.requests) == 2
 
 
-@pytest.mark.parametrize("unknown", [UNKNOWN, answers(404, content=b"")], ids=["UNKNOWN", "404"])
+@pytest.mark.parametrize("unknown", [UNKNOWN, refuses(404, "NotFound")], ids=["UNKNOWN", "404"])
 async def test_a_task_may_be_invisible_at_first(unknown: Step) -> None:
     """Right after the submit a task that the upstream does not know yet is looked for again."""
     report, _, _ = await follow(unknown, unknown, unknown, RUNNING, SUCCEEDED)
     assert report.output.status is TaskStatus.SUCCEEDED
 
 
-@pytest.mark.parametrize("unknown", [UNKNOWN, answers(404, content=b"")], ids=["UNKNOWN", "404"])
+@pytest.mark.parametrize("unknown", [UNKNOWN, refuses(404, "NotFound")], ids=["UNKNOWN", "404"])
 async def test_an_unknown_task_ends_after_the_grace(unknown: Step) -> None:
     """A task that stays unknown is over when the grace is."""
     report, _, clock = await follow(unknown)

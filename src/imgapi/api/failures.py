@@ -21,6 +21,7 @@ STATUSES: Mapping[type[errors.ImgapiError], HTTPStatus] = {
     errors.ImageTooLarge: HTTPStatus.BAD_REQUEST,
     errors.SourceRefused: HTTPStatus.BAD_REQUEST,
     errors.SourceUnreachable: HTTPStatus.BAD_REQUEST,
+    errors.PictureUnsuitable: HTTPStatus.BAD_REQUEST,
     errors.SubjectNotFound: HTTPStatus.BAD_REQUEST,
     errors.ContentRefused: HTTPStatus.BAD_REQUEST,
     errors.TaskNotFound: HTTPStatus.NOT_FOUND,

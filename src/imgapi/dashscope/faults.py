@@ -10,6 +10,7 @@ from imgapi.errors import (
     EditFailed,
     ImgapiError,
     InvalidParameter,
+    PictureUnsuitable,
     SourceUnreachable,
     UnreadableImage,
     UpstreamMisconfigured,
@@ -22,7 +23,8 @@ class FaultKind(Enum):
     """Whose fault it is, which decides the answer to the caller and whether a submit may be sent again."""
 
     PARAMETER = "the caller's: a value the model refuses"
-    PICTURE = "the caller's: a picture the model can't use"
+    PICTURE = "the caller's: a picture the model can't read"
+    UNSUITABLE = "the caller's: a picture the model can read and can't work with"
     SOURCE = "the caller's: a picture the upstream could not download"
     CONTENT = "the caller's: refused by content inspection"
     OPERATOR = "the operator's: key, account, quota or wiring"
@@ -55,6 +57,7 @@ class Fault:
 
 
 _P, _I, _S, _C, _O = FaultKind.PARAMETER, FaultKind.PICTURE, FaultKind.SOURCE, FaultKind.CONTENT, FaultKind.OPERATOR
+_N = FaultKind.UNSUITABLE
 _T, _U, _R, _X = FaultKind.THROTTLED, FaultKind.UNAVAILABLE, FaultKind.RETIRED, FaultKind.INTERNAL
 
 _OPERATOR = "This service can't use its upstream at the moment; its operator has to mend the account, key or quota."
@@ -91,12 +94,10 @@ TABLE: dict[str, Fault] = {
     "InvalidParameter.": Fault(_P, "The model refused a value of this request"),
     "InvalidParameter.FileDownload": Fault(_S, _DOWNLOAD),
     "InvalidParameter.ImageFormat": Fault(_I, _UNREADABLE),
-    "InvalidParameter.ImageContent": Fault(
-        _I, "The model can't work with what this picture shows; send another picture."
-    ),
+    "InvalidParameter.ImageContent": Fault(_N, "The model can't work with what this picture shows"),
     "InvalidParameter.DataInspection": Fault(_I, _UNREADABLE),
     "BadRequest.": Fault(_P, "The model refused this request"),
-    "BadRequest.TooLarge": Fault(_I, "The request is too large for the model; send smaller pictures."),
+    "BadRequest.TooLarge": Fault(_N, "The request is too large for the model; send smaller pictures."),
     "BadRequest.InputDownloadFailed": Fault(_S, _DOWNLOAD),
     "BadRequest.ResourceNotExist": Fault(_S, _DOWNLOAD),
     "BadRequest.UnsupportedFileFormat": Fault(_I, _UNREADABLE),
@@ -109,15 +110,15 @@ TABLE: dict[str, Fault] = {
         _C, "The upstream suspects that this request infringes someone's rights; send other pictures."
     ),
     "InvalidPerson": Fault(
-        _I, "person_image_url must show exactly one person, whole and facing the camera; no one or several were found."
+        _N, "person_image_url must show exactly one person, whole and facing the camera; no one or several were found."
     ),
     "InvalidGarment": Fault(
-        _I, "No garment was found; top_garment_url and bottom_garment_url must each show one garment laid flat."
+        _N, "No garment was found; top_garment_url and bottom_garment_url must each show one garment laid flat."
     ),
     "InvalidInputLength": Fault(
-        _I, "A picture is outside the model's limits: each side 150 to 4096 px, the file 5 KB to 5 MB."
+        _N, "A picture is outside the model's limits: each side 150 to 4096 px, the file 5 KB to 5 MB."
     ),
-    "InvalidImageResolution": Fault(_I, "A picture's size is outside the model's limits; send it larger or smaller."),
+    "InvalidImageResolution": Fault(_N, "A picture's size is outside the model's limits; send it larger or smaller."),
     "InvalidImageFormat": Fault(_I, _UNREADABLE),
     "InvalidImage.": Fault(_I, _UNREADABLE),
     "InvalidFile.": Fault(_I, _UNREADABLE),
@@ -156,7 +157,7 @@ def classify(code: str, message: str) -> Fault:
     ):
         kind, sentence = _S, _DOWNLOAD
     elif code == "InvalidParameter.DataInspection" and "size" in lower:
-        kind, sentence = _I, "The size of a picture of this request is not supported; send it larger or smaller."
+        kind, sentence = _N, "The size of a picture of this request is not supported; send it larger or smaller."
     elif kind in {_P, _X} or code == "InvalidParameter.ImageContent":
         words = plain_words(message)
         sentence = f"{sentence}: {words}" if words else f"{sentence}."
@@ -173,6 +174,7 @@ def _look_up(code: str) -> Fault:
 _ERRORS: Mapping[FaultKind, type[ImgapiError]] = {
     FaultKind.PARAMETER: InvalidParameter,
     FaultKind.PICTURE: UnreadableImage,
+    FaultKind.UNSUITABLE: PictureUnsuitable,
     FaultKind.SOURCE: SourceUnreachable,
     FaultKind.CONTENT: ContentRefused,
     FaultKind.OPERATOR: UpstreamMisconfigured,
