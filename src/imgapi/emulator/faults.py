@@ -1,4 +1,4 @@
-"""Scripted faults: which call is to go wrong, and how (`docs/upstream.md`, faults)."""
+"""Scripted faults: which call is to go wrong, and how (`docs/emulator.md`)."""
 
 import random
 import re
