@@ -141,3 +141,17 @@ def test_same_picture_gives_the_same_bytes() -> None:
     """The scene path is repeatable to the byte."""
     content = encode(photo("coffee", 240))
     assert cut_out(content) == cut_out(content)
+
+
+@pytest.mark.parametrize("name", ["coffee", "astronaut"])
+def test_the_subject_does_not_depend_on_the_resolution(name: str) -> None:
+    """The same photo four times as large is cut out alike."""
+    small = photo(name, 400)
+    large = small.resize((small.width * 4, small.height * 4), Image.Resampling.LANCZOS)
+    masks = []
+    for picture in (small, large):
+        cut = Image.open(io.BytesIO(cut_out(encode(picture, "JPEG", quality=95)).content))
+        alpha = cut.getchannel("A").resize(small.size, Image.Resampling.BOX)
+        masks.append(np.asarray(alpha) > 128)
+    overlap = (masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum()
+    assert overlap > 0.9
