@@ -2,13 +2,15 @@
 
 import io
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from drawings import decode, encode, mug, photo, pixels, studio
+from drawings import decode, encode, mug, photo, pixels, shirt, studio
 from imgapi.errors import ImageTooLarge, SubjectNotFound, UnreadableImage
 from imgapi.matting.classical import cut_out
+from imgapi.matting.pixels import Pixels
 
 
 def test_studio_subject_is_cut_out_exactly() -> None:
@@ -28,6 +30,62 @@ def test_rim_is_free_of_the_backdrop() -> None:
     rim = (cut[:, :, 3] > 60) & (cut[:, :, 3] < 200)
     assert rim.sum() > 50
     assert np.median(cut[rim][:, 0] - cut[rim][:, 1]) > 80
+
+
+def _share_found(image: Image.Image, outline: Pixels) -> float:
+    found = np.asarray(decode(cut_out(encode(image)).content).getchannel("A")) > 127
+    return float((found & outline).sum() / (found | outline).sum())
+
+
+def test_white_subject_on_a_white_floor_is_found() -> None:
+    """A white box hardly darker than the sweep behind it is found by its sharp outline; its soft shadow is not."""
+    height, width = 300, 400
+    wall = 252 - 14 * np.clip((np.arange(height) - 190) / 60, 0, 1)[:, None] * np.ones((1, width))
+    shadow = np.zeros((height, width), dtype=np.float32)
+    shadow[225:250, 90:330] = 1.0
+    wall -= 50 * cv2.GaussianBlur(shadow, (0, 0), 9)
+    outline = np.zeros((height, width), dtype=bool)
+    outline[80:232, 130:270] = True
+    grey = np.where(outline, 229 - 8 * np.linspace(-1, 1, width)[None] ** 2, wall)
+    grey += np.random.default_rng(3).normal(0, 0.5, grey.shape)
+    image = Image.fromarray(np.repeat(grey[:, :, None], 3, axis=2).astype(np.uint8))
+    assert _share_found(image, outline) > 0.93
+
+
+def test_shade_on_a_coloured_wall_goes() -> None:
+    """Where a red wall is in the shade its red is weaker too; a box before it is found without the shade."""
+    height, width = 300, 330
+    y, x = np.mgrid[0:height, 0:width]
+    shade = 1.0 - 0.4 * np.exp(-(((x - 150) / 90) ** 2 + ((y - 250) / 22) ** 2))
+    picture = np.array([190.0, 60.0, 70.0]) * shade[:, :, None]
+    outline = np.zeros((height, width), dtype=bool)
+    outline[90:250, 110:200] = True
+    picture[outline] = (60, 90, 140)
+    picture += np.random.default_rng(4).normal(0, 2, picture.shape)
+    assert _share_found(Image.fromarray(picture.clip(0, 255).astype(np.uint8)), outline) > 0.95
+
+
+def test_print_of_the_backdrops_colour_is_no_hole() -> None:
+    """A badge as white as the backdrop stays on the shirt, though a mug's handle is seen through."""
+    image = shirt()
+    drawing = ImageDraw.Draw(image)
+    drawing.ellipse([122, 122, 178, 178], fill=(250, 250, 250))
+    drawing.rectangle([110, 200, 190, 214], fill=(250, 250, 250))
+    alpha = np.asarray(decode(cut_out(encode(image)).content).getchannel("A"))
+    assert alpha[130:170, 130:170].min() == 255
+    assert alpha[202:212, 120:180].min() == 255
+
+
+@pytest.mark.parametrize("stretch", [1.0, 0.89])
+def test_saucer_stays_whatever_the_aspect(stretch: float) -> None:
+    """The cup's saucer is kept in the photo as it is and squeezed to 4:3."""
+    image = photo("coffee", 400)
+    image = image.resize((round(image.width * stretch), image.height))
+    alpha = np.asarray(decode(cut_out(encode(image)).content).getchannel("A")) > 127
+    height, width = alpha.shape
+    assert alpha[round(height * 0.85) : round(height * 0.92), round(width * 0.35) : round(width * 0.5)].mean() > 0.95
+    assert 0.35 < alpha.mean() < 0.55
+    assert not alpha[:, : width // 14].any()
 
 
 def test_flower_in_a_photo_is_found() -> None:

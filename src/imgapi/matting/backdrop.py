@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from imgapi.matting.pixels import Pixels
-from imgapi.matting.regions import drop_small_regions, edge_support, fill_holes, solidity
+from imgapi.matting.regions import drop_small_regions, edge_support, fill_prints, gradient_of, solidity
 
 _RING_SHARE = 0.04
 _FIT_ROUNDS = 8
@@ -19,6 +19,7 @@ _MIN_INLIERS = 0.8
 _THRESHOLDS = (1.2, 2.0, 3.2, 5.0, 8.0, 12.0)
 _SHADOW_CHROMA = 4.0
 _SHADOW_DROP = 45.0
+_HOLE_SHADE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,31 @@ class Backdrop:
         one, cx, cy, cxx, cyy, cxy = self.coefficients.astype(np.float32)
         surface = (one + cx * x + cxx * x * x) + (cy * y + cyy * y * y) + (cxy * x) * y
         return np.asarray(surface, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Holes:
+    """Tells a hole through which the backdrop is seen (a cup's handle) from a print of the backdrop's colour.
+
+    Attributes:
+        difference: H×W×3 Lab, the picture less the backdrop.
+        shaded: H×W bool, the backdrop under a little less light.
+        same: How far, in Lab units, a hole's median colour may be from the backdrop's.
+    """
+
+    difference: Pixels
+    shaded: Pixels
+    same: float
+
+    def fill(self, mask: Pixels) -> Pixels:
+        """Fill the prints; leave the openings."""
+        return fill_prints(mask, self._is_opening, min_share=0.0008)
+
+    def _is_opening(self, hole: Pixels, thin_walled: bool) -> bool:  # noqa: FBT001 - called back with both by position
+        if not thin_walled:
+            return False
+        same = float(np.linalg.norm(np.median(self.difference[hole], axis=0))) < self.same
+        return same or float(self.shaded[hole].mean()) > 0.8
 
 
 def fit_backdrop(lab: Pixels) -> Backdrop:
@@ -90,36 +116,46 @@ def find_before_backdrop(lab: Pixels, backdrop: Backdrop) -> tuple[Pixels, float
     Returns:
         H×W bool mask, all False when nothing differs, and its score 0..1.
     """
-    difference = lab - backdrop.at_size(*lab.shape[:2])
+    behind = backdrop.at_size(*lab.shape[:2])
+    difference = lab - behind
     distance = np.linalg.norm(difference, axis=2)
-    chroma = np.linalg.norm(difference[:, :, 1:], axis=2)
-    gradient = _gradient(lab)
-    flat = cv2.GaussianBlur(gradient, (0, 0), 1.5) < max(2.5, 3.0 * backdrop.sigma)
-    shadow = (difference[:, :, 0] < 0) & (difference[:, :, 0] > -_SHADOW_DROP) & (chroma < _SHADOW_CHROMA) & flat
+    fine, coarse = gradient_of(lab, 0.8), gradient_of(lab, 3.0)
+    sharp = np.asarray(1.4 * np.maximum(0.0, fine - coarse))
+    dim = (difference[:, :, 0] < 0) & (difference[:, :, 0] > -_SHADOW_DROP)
+    dim &= _shadow_tint(lab, behind) < _SHADOW_CHROMA
+    # None; then what is flat; then what has no sharp edge, told more and more strictly: a pale subject before a pale
+    # backdrop is as dim and flat as a shadow, and only its thin outline holds it together.
+    shadows = (
+        np.zeros_like(dim),
+        dim & (cv2.GaussianBlur(fine, (0, 0), 1.5) < max(2.5, 3.0 * backdrop.sigma)),
+        dim & (cv2.GaussianBlur(sharp, (0, 0), 0.7) < max(0.8, 1.5 * backdrop.sigma)),
+        dim & (cv2.dilate(sharp, np.ones((3, 3), np.uint8)) < max(0.3, 1.2 * backdrop.sigma)),
+    )
+    holes = _Holes(difference, dim & (distance < _HOLE_SHADE), max(0.7, 2.2 * backdrop.sigma))
     best: tuple[Pixels, float] = (np.zeros(distance.shape, dtype=bool), 0.0)
     strongest = float(np.percentile(distance, 99))
     for threshold in _THRESHOLDS:
         level = max(threshold, _SIGMAS * backdrop.sigma)
         if level > 0.6 * strongest:
             continue
-        for without_shadow in (False, True):
+        for shadow in shadows:
             mask = distance > level
-            if without_shadow:
-                mask &= ~cv2.dilate(
-                    _connected_to(shadow, distance <= level).astype(np.uint8), np.ones((3, 3), np.uint8)
-                ).astype(bool)
-            mask = _clean(mask, distance, backdrop.sigma)
-            score = _score(mask, gradient, distance, level)
+            thrown = _connected_to(shadow, ~mask) & mask
+            if thrown.any():
+                mask &= cv2.dilate(thrown.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0
+            elif shadow is not shadows[0]:
+                continue
+            mask = _clean(mask, holes)
+            score = _score(mask, sharp, np.where(thrown, 0.0, distance), level)
             if score > best[1]:
                 best = (mask, score)
     return best
 
 
-def _gradient(lab: Pixels) -> Pixels:
-    total = np.zeros(lab.shape[:2], dtype=np.float32)
-    for channel in cv2.split(cv2.GaussianBlur(lab, (0, 0), 0.8)):
-        total += cv2.Sobel(channel, cv2.CV_32F, 1, 0) ** 2 + cv2.Sobel(channel, cv2.CV_32F, 0, 1) ** 2
-    return np.sqrt(total) / 8.0
+def _shadow_tint(lab: Pixels, behind: Pixels) -> Pixels:
+    """Tell how far (Lab units) each pixel's chroma is from that of the backdrop under less light."""
+    dimmed = np.clip((lab[:, :, :1] + 16.0) / (behind[:, :, :1] + 16.0), 0.0, 1.0)
+    return np.asarray(np.linalg.norm(lab[:, :, 1:] - behind[:, :, 1:] * dimmed, axis=2))
 
 
 def _connected_to(candidates: Pixels, seeds: Pixels) -> Pixels:
@@ -132,20 +168,17 @@ def _connected_to(candidates: Pixels, seeds: Pixels) -> Pixels:
     return np.asarray(keep[labels])
 
 
-def _clean(mask: Pixels, distance: Pixels, sigma: float) -> Pixels:
+def _clean(mask: Pixels, holes: _Holes) -> Pixels:
     closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3)))
-    kept = drop_small_regions(opened > 0, 0.06)
-    # A hole whose colour is the backdrop's own is seen through (a cup's handle); any other belongs to the subject.
-    seen_through = distance < max(1.5, 3.0 * sigma)
-    return fill_holes(kept, seen_through, min_share=0.0008)
+    return holes.fill(drop_small_regions(opened > 0, 0.06))
 
 
-def _score(mask: Pixels, gradient: Pixels, distance: Pixels, level: float) -> float:
+def _score(mask: Pixels, sharp: Pixels, distance: Pixels, level: float) -> float:
     share = float(mask.mean())
     if not 0.004 < share < 0.97:
         return 0.0
-    support = edge_support(mask, gradient, strong=max(2.0, 0.5 * level))
+    support = edge_support(mask, sharp, strong=max(2.0, 0.5 * level))
     coloured = float(np.mean(distance[mask] > level))
     missed = float(np.mean(distance[~mask] > 3 * level))
     return 0.5 * support + 0.25 * coloured + 0.25 * solidity(mask) - 0.5 * missed

@@ -9,6 +9,7 @@ import numpy as np
 
 from imgapi.errors import SubjectNotFound
 from imgapi.matting.backdrop import find_before_backdrop, fit_backdrop
+from imgapi.matting.cutout import Cutout
 from imgapi.matting.edges import refine
 from imgapi.matting.pixels import Picture, Pixels, prepare_process, read_picture, shrink, to_lab, write_png
 from imgapi.matting.regions import edge_support, touched_sides
@@ -20,21 +21,6 @@ _MOST_SHARE = 0.95
 _LOW_CONFIDENCE = 0.55
 _REAL_ALPHA_SHARE = 0.001
 _NOTES = {"Software": "imgapi local matting"}
-
-
-@dataclass(frozen=True, slots=True)
-class Cutout:
-    """A picture whose background is transparent.
-
-    Attributes:
-        content: PNG, mode RGBA, the size of the oriented input.
-        confidence: A hint 0..1; held-out trials showed it to be weakly tied to quality, so never gate on it.
-        warnings: Words for the response: 'low_confidence', 'touches_border'.
-    """
-
-    content: bytes
-    confidence: float
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

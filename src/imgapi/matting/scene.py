@@ -8,50 +8,72 @@ import cv2
 import numpy as np
 
 from imgapi.matting.pixels import Pixels
-from imgapi.matting.regions import drop_small_regions, fill_holes, solidity
+from imgapi.matting.regions import (
+    drop_small_regions,
+    edge_support,
+    fill_holes,
+    gradient_of,
+    outline_contrast,
+    overlap,
+    solidity,
+)
 from imgapi.matting.saliency import find_saliency
 
 _ITERATIONS = 3
-_SCATTERED = 0.6
-_TINY = 0.1
+_FIRST_BONUS = 0.06
 _FACES = "haarcascade_frontalface_alt2.xml"
 
 
 def find_in_scene(rgb: Pixels, lab: Pixels) -> tuple[Pixels, float]:
-    """Find the subject by three differently seeded GrabCuts, their vote and a last GrabCut.
+    """Find the subject by several differently seeded GrabCuts, their vote, and a choice of the likeliest outline.
 
     Args:
         rgb: H×W×3 uint8, about 320 px on the longer side.
         lab: The same in float32 Lab.
 
     Returns:
-        H×W bool mask and how far the three agreed, 0..1.
+        H×W bool mask and how far the chosen one agrees with the others, 0..1.
     """
     saliency = find_saliency(lab)
-    faces = find_faces(rgb)
     height, width = saliency.shape
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     centre = np.exp(-(((x / width - 0.5) / 0.33) ** 2 + ((y / height - 0.53) / 0.36) ** 2) / 2)
-    bodies, cores = _bodies(faces, (height, width))
+    bodies, cores = _bodies(find_faces(rgb), (height, width))
     prior = np.maximum(saliency * (0.45 + 0.35 * centre + 0.2 * _sharpness(lab)), bodies)
-    seeds = (_trimap(prior), _oval((height, width)), _trimap(np.maximum(saliency * np.sqrt(centre), bodies)))
-    votes = np.zeros((height, width), dtype=np.float32)
-    masks = []
-    for seed in seeds:
-        mask = grab(rgb, seed)
-        masks.append(mask)
-        votes += mask
-    agreement = _agreement(masks)
-    joint = np.full((height, width), cv2.GC_PR_BGD, dtype=np.uint8)
-    joint[votes >= 2] = cv2.GC_PR_FGD
-    joint[(votes == 3) & (prior > np.percentile(prior, 75))] = cv2.GC_FGD
-    joint[(votes == 0) & (prior < np.percentile(prior, 50))] = cv2.GC_BGD
-    joint[cores] = cv2.GC_FGD
-    final = _clean(grab(rgb, joint), prior)
-    if float(final.mean()) < _TINY and solidity(final) < _SCATTERED:
-        # A few scattered specks are details of a subject that fills the frame, such as the eyes of a cat.
-        return _clean(masks[1] | final, prior + 0.1 * centre), 0.5 * agreement
-    return final, agreement
+    oval = grab(rgb, _with_cores(_oval((height, width)), cores))
+    seeds = (_trimap(prior), _trimap(np.maximum(saliency * np.sqrt(centre), bodies)))
+    votes = [grab(rgb, seeds[0]), oval, grab(rgb, seeds[1])]
+    elected = _clean(grab(rgb, _with_cores(_joint(votes, prior), cores)), prior)
+    # A subject that fills the frame, or is lit unevenly, is missed by saliency; these two don't look at it.
+    expected = centre + 0.2 * prior
+    framed = _clean(grab(rgb, _with_cores(_frame((height, width)), cores)), expected)
+    return _choose((elected, framed, _clean(oval, expected)), lab, centre)
+
+
+def _joint(votes: list[Pixels], prior: Pixels) -> Pixels:
+    """Seed the last GrabCut with what the votes say and the prior does not contradict."""
+    count = np.sum(votes, axis=0)
+    joint = np.full(prior.shape, cv2.GC_PR_BGD, dtype=np.uint8)
+    joint[count >= 2] = cv2.GC_PR_FGD
+    joint[(count == 3) & (prior > np.percentile(prior, 75))] = cv2.GC_FGD
+    joint[(count == 0) & (prior < np.percentile(prior, 50))] = cv2.GC_BGD
+    return joint
+
+
+def _choose(masks: tuple[Pixels, ...], lab: Pixels, centre: Pixels) -> tuple[Pixels, float]:
+    """Pick the mask with the clearest, most compact and most central outline; the first one in doubt."""
+    gradient = gradient_of(lab, 0.8)
+    ratings = []
+    for index, mask in enumerate(masks):
+        agreement = float(np.mean([overlap(mask, other) for place, other in enumerate(masks) if place != index]))
+        if not 0.004 < float(mask.mean()) < 0.97:
+            ratings.append((-1.0, agreement))
+            continue
+        rating = 0.5 * agreement + 0.5 * edge_support(mask, gradient, strong=4.0) + 0.3 * outline_contrast(mask, lab)
+        rating += 0.35 * float(centre[mask].sum() / centre.sum()) + 0.4 * solidity(mask)
+        ratings.append((rating + (_FIRST_BONUS if index == 0 else 0.0), agreement))
+    best = max(range(len(masks)), key=lambda index: ratings[index][0])
+    return masks[best], ratings[best][1]
 
 
 def find_faces(rgb: Pixels, *, min_neighbours: int = 5) -> list[tuple[int, int, int, int]]:
@@ -116,6 +138,20 @@ def _oval(shape: tuple[int, int]) -> Pixels:
     return seed
 
 
+def _frame(shape: tuple[int, int]) -> Pixels:
+    """Seed with nothing but the expectation that the top and the sides of the frame show background."""
+    height, width = shape
+    seed = np.full(shape, cv2.GC_PR_FGD, dtype=np.uint8)
+    rows, columns = max(2, height // 30), max(2, width // 30)
+    for strip in (seed[:rows], seed[:, :columns], seed[:, -columns:]):
+        strip[:] = cv2.GC_BGD
+    return seed
+
+
+def _with_cores(seed: Pixels, cores: Pixels) -> Pixels:
+    return np.where(cores, np.uint8(cv2.GC_FGD), seed)
+
+
 def grab(rgb: Pixels, seed: Pixels) -> Pixels:
     """Run GrabCut on H×W×3 uint8 from a copy of the seed (GC_* labels); the seed's own answer when one class is empty.
 
@@ -131,15 +167,6 @@ def grab(rgb: Pixels, seed: Pixels) -> Pixels:
     # The rectangle is not read in this mode.
     cv2.grabCut(rgb, mask, (0, 0, 1, 1), models[0], models[1], _ITERATIONS, cv2.GC_INIT_WITH_MASK)
     return np.asarray((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD))
-
-
-def _agreement(masks: list[Pixels]) -> float:
-    shared = [
-        float((one & other).sum()) / max(1.0, float((one | other).sum()))
-        for index, one in enumerate(masks)
-        for other in masks[index + 1 :]
-    ]
-    return float(np.mean(shared))
 
 
 def _clean(mask: Pixels, prior: Pixels) -> Pixels:
