@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from imgapi.emulator.app import Emulator, EmulatorConfig
-from imgapi.emulator.painters import PaintJob
+from imgapi.emulator.painters import Painting, PaintJob
 from imgapi.emulator.server import make_server
 
 T = TypeVar("T")
@@ -45,8 +45,8 @@ def make_emulator(public_url: str, figures: Mapping[str, Any]) -> Emulator:
     async def run_here(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         return function(*args, **kwargs)
 
-    def paint(job: PaintJob) -> list[bytes]:
-        return [picture] * job.count
+    def paint(job: PaintJob) -> Painting:
+        return Painting((picture,) * job.count)
 
     config = EmulatorConfig(public_url=public_url, inspect_inputs=False, max_requests=20_000, **figures)
     return Emulator(config, fetch=fetch, run_pixels=run_here, paint=paint)

@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from imgapi.emulator.app import Emulator, EmulatorConfig
-from imgapi.emulator.painters import PaintingRefused, PaintJob
+from imgapi.emulator.painters import Painting, PaintingRefused, PaintJob
 from imgapi.errors import SourceUnreachable
-from imgapi.matting.classical import Cutout
+from imgapi.matting.cutout import Cutout
 
 T = TypeVar("T")
 BASE = "http://emulator.test"
@@ -92,7 +92,7 @@ def to_data_url(content: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(content).decode()
 
 
-def paint_simply(job: PaintJob) -> list[bytes]:
+def paint_simply(job: PaintJob) -> Painting:
     """Do something visible of about the right size for each operation."""
     if "refuse" in job.prompt:
         raise PaintingRefused("InvalidPerson", "The input image has no human body or multi human bodies.")
@@ -115,7 +115,7 @@ def paint_simply(job: PaintJob) -> list[bytes]:
         picture = ImageOps.invert(picture)
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG" if job.operation == "try_on" else "PNG")
-    return [buffer.getvalue()] * job.count
+    return Painting((buffer.getvalue(),) * job.count, ("drawn_simply",), ("prompt",))
 
 
 def cut_out_simply(content: bytes) -> Cutout:

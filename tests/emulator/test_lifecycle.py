@@ -45,6 +45,18 @@ async def test_background_task_answers_like_the_documentation(rig: Rig) -> None:
     assert picture.size == (640, 560)
 
 
+async def test_what_a_painter_tells_is_in_headers_of_an_ended_task(rig: Rig) -> None:
+    """The body stays the upstream's; warnings and parameters without effect are told beside it, once it has ended."""
+    submitted = await rig.submit(EDIT_PATH, edit())
+    task_id = str(submitted.json()["output"]["task_id"])
+    document = await rig.finish(task_id)
+    answer = await rig.client.get(f"/api/v1/tasks/{task_id}")
+    assert answer.headers["X-Imgapi-Warnings"] == "drawn_simply"
+    assert answer.headers["X-Imgapi-Ignored"] == "prompt"
+    assert not {"warnings", "ignored"} & set(document["output"])
+    assert "X-Imgapi-Warnings" not in submitted.headers
+
+
 async def test_try_on_answers_a_jpeg_link_without_metrics(rig: Rig) -> None:
     """A try-on has `image_url`, an http link to a JPEG, and neither results nor metrics."""
     document = await rig.finish(await rig.start(EDIT_PATH, try_on()))

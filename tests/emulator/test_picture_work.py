@@ -95,6 +95,18 @@ def test_pictures_a_model_does_not_take(model: str, pictures: dict[str, PictureI
             "try_on",
             {"person": "2", "top": "1"},
         ),
+        (
+            "图1是蒙版，白色区域标出水印的位置；图2是原图。去除图2中白色区域内的水印（文字、标志）",
+            2,
+            "remove_watermark",
+            {"mask": "1", "base": "2"},
+        ),
+        (
+            "Remove the watermark. Picture 1 is the original, picture 2 is the mask",
+            2,
+            "remove_watermark",
+            {"base": "1", "mask": "2"},
+        ),
         ("换裤子：图1的人穿图2的裤子, 衣", 2, "try_on", {"person": "1", "bottom": "2"}),
     ],
 )

@@ -4,23 +4,29 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from drawings import decode, encode, mug, person, photo, pixels, shirt, studio, trousers
-from imgapi.emulator.painters import PaintingRefused, PaintJob, paint
+from drawings import decode, encode, figure, mug, paint, person, photo, pixels, shirt, studio, trousers
+from imgapi.emulator import painters
+from imgapi.emulator.painters import PaintingRefused, PaintJob
 
 
-def dress(figure: Image.Image, *, resolution: object = -1, **garments: Image.Image) -> bytes:
+def try_on(wearer: Image.Image, *, resolution: object = -1, **garments: Image.Image) -> PaintJob:
+    """A try-on job."""
+    pictures = {name: encode(image) for name, image in ({"person": wearer} | garments).items()}
+    return PaintJob("try_on", pictures, {"resolution": resolution, "restore_face": True}, "", 1, 1)
+
+
+def dress(wearer: Image.Image, *, resolution: object = -1, **garments: Image.Image) -> bytes:
     """Run the try-on painter."""
-    pictures = {name: encode(image) for name, image in ({"person": figure} | garments).items()}
-    return paint(PaintJob("try_on", pictures, {"resolution": resolution, "restore_face": True}, "", 1, 1))[0]
+    return paint(try_on(wearer, resolution=resolution, **garments))[0]
 
 
 def test_both_garments_are_worn_and_the_face_is_unchanged() -> None:
     """Jersey turns striped red and cream, trousers green; face, hands and wall stay."""
-    figure = person()
-    content = dress(figure, top=shirt(), bottom=trousers())
+    wearer = person()
+    content = dress(wearer, top=shirt(), bottom=trousers())
     painted = decode(content)
-    assert (painted.format, painted.size) == ("JPEG", figure.size)
-    before, after = pixels(figure), pixels(painted)
+    assert (painted.format, painted.size) == ("JPEG", wearer.size)
+    before, after = pixels(wearer), pixels(painted)
     trunk = after[120:200, 138:162]
     assert (trunk[:, :, 0] > trunk[:, :, 2] + 15).mean() > 0.9
     assert trunk[:, :, 1].std() > 40
@@ -32,10 +38,10 @@ def test_both_garments_are_worn_and_the_face_is_unchanged() -> None:
 
 def test_one_garment_leaves_the_other_half() -> None:
     """With a top alone the trousers stay as they were."""
-    figure = person()
-    after = pixels(decode(dress(figure, top=shirt())))
-    assert np.abs(after[250:350, 134:142] - pixels(figure)[250:350, 134:142]).mean() < 4
-    assert np.abs(after[120:200, 138:162] - pixels(figure)[120:200, 138:162]).mean() > 40
+    wearer = person()
+    after = pixels(decode(dress(wearer, top=shirt())))
+    assert np.abs(after[250:350, 134:142] - pixels(wearer)[250:350, 134:142]).mean() < 4
+    assert np.abs(after[120:200, 138:162] - pixels(wearer)[120:200, 138:162]).mean() > 40
 
 
 def test_half_length_photo_of_a_person_is_accepted() -> None:
@@ -61,9 +67,9 @@ def test_another_resolution_is_refused() -> None:
 
 def two_people() -> Image.Image:
     """Two figures side by side."""
-    image, figure = studio(460, 400), person().crop((90, 0, 210, 400))
-    image.paste(figure, (60, 0))
-    image.paste(figure, (280, 0))
+    image, one = studio(460, 400), person().crop((90, 0, 210, 400))
+    image.paste(one, (60, 0))
+    image.paste(one, (280, 0))
     return image
 
 
@@ -110,3 +116,79 @@ def test_bottom_alone_needs_visible_legs() -> None:
     with pytest.raises(PaintingRefused) as refusal:
         dress(photo("astronaut", 400), bottom=trousers())
     assert refusal.value.code == "InvalidPerson"
+
+
+@pytest.mark.parametrize(("skin", "tone"), [("brown", (170, 115, 80)), ("dark", (105, 68, 48))])
+def test_bare_arms_and_legs_stay_bare(skin: str, tone: tuple[int, int, int]) -> None:
+    """Short sleeves and shorts take the fabric; forearms and shins keep their skin, whatever its tone."""
+    wearer = figure(skin=skin, short_sleeves=True, short_legs=True, top=(230, 200, 60), bottom=(150, 160, 190))
+    after = pixels(decode(dress(wearer, top=shirt(), bottom=trousers())))
+    for part in (after[180:205, 99:103], after[180:205, 197:201], after[310:355, 132:138], after[310:355, 163:168]):
+        assert np.abs(np.median(part.reshape(-1, 3), axis=0) - tone).max() < 12
+    shorts = np.median(after[245:275, 134:142].reshape(-1, 3), axis=0)
+    assert shorts[1] > shorts[0] + 25
+
+
+def test_old_print_does_not_show_through() -> None:
+    """White dots on the old jersey leave no trace in a plain new one."""
+    plain = Image.new("RGB", (200, 200), (120, 40, 130))
+    dotted = pixels(decode(dress(figure(print_on_top=True), top=plain)))[115:200, 132:168].astype(float)
+    assert dotted.mean(axis=2).std() < 8
+
+
+def test_person_small_and_aside_is_dressed_and_nothing_else() -> None:
+    """A figure at the side of a large frame takes the fabric; the wall far from it stays as it was."""
+    wearer = figure(ground=studio(500, 420), place=(120, 100), tall=260)
+    after, before = pixels(decode(dress(wearer, top=Image.new("RGB", (200, 200), (120, 40, 130))))), pixels(wearer)
+    trunk = np.median(after[165:215, 112:128].reshape(-1, 3), axis=0)
+    assert trunk[0] > trunk[1] + 40
+    assert np.abs(after[:, 240:] - before[:, 240:]).mean() < 2
+
+
+@pytest.mark.parametrize(
+    "garment",
+    [
+        photo("astronaut", 300),
+        photo("china", 300),
+        photo("chelsea", 300),
+        Image.new("RGB", (200, 200), (252, 252, 252)),
+        Image.new("RGBA", (200, 200), (10, 10, 10, 0)),
+    ],
+    ids=["person", "landscape", "cat", "empty", "transparent"],
+)
+def test_picture_without_a_garment_is_refused(garment: Image.Image) -> None:
+    """A person, a landscape, an animal or an empty picture is no garment: InvalidGarment."""
+    with pytest.raises(PaintingRefused) as refusal:
+        dress(person(), top=garment)
+    assert refusal.value.code == "InvalidGarment"
+
+
+def cut_shirt() -> Image.Image:
+    """The shirt as RGBA without its ground."""
+    image = shirt().convert("RGBA")
+    outline = (pixels(shirt()).min(axis=2) < 249) * 255
+    image.putalpha(Image.fromarray(outline.astype(np.uint8)))
+    return image
+
+
+@pytest.mark.parametrize(
+    "garment", [cut_shirt(), shirt().rotate(20, fillcolor=(250, 250, 250))], ids=["alpha", "turned"]
+)
+def test_garment_with_alpha_or_turned_is_worn(garment: Image.Image) -> None:
+    """Transparency is honoured and a crooked garment is set upright: red and cream stripes on the trunk."""
+    trunk = pixels(decode(dress(person(), top=garment)))[120:200, 138:162]
+    assert (trunk[:, :, 0] > trunk[:, :, 2] + 15).mean() > 0.9
+    across, along = trunk[:, :, 1].std(axis=1).mean(), trunk[:, :, 1].std(axis=0).mean()
+    assert along > 2 * across
+
+
+def test_warnings_say_what_is_doubtful_and_what_had_no_effect() -> None:
+    """A bust is low in confidence and touches the border; restore_face is named as ignored."""
+    painting = painters.paint(try_on(photo("astronaut", 400), top=shirt()))
+    assert painting.warnings == ("low_confidence", "touches_border")
+    assert painting.ignored == ("restore_face",)
+
+
+def test_figure_without_a_face_is_dressed_with_a_warning() -> None:
+    """Where no face shows, the outline alone is measured, and the answer says so."""
+    assert "no_face" in painters.paint(try_on(person(), top=shirt())).warnings

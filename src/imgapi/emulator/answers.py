@@ -2,11 +2,13 @@
 
 import json
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
+WARNINGS_HEADER: Final = "X-Imgapi-Warnings"
+IGNORED_HEADER: Final = "X-Imgapi-Ignored"
 MISSING_PARAMETERS: Final = (
     "The request is missing required parameters or in a wrong format, please check the parameters that you send."
 )
@@ -61,6 +63,13 @@ def json_answer(status: int, document: Mapping[str, object]) -> Answer:
     """Write a document as JSON, UTF-8 unescaped; a lone surrogate becomes a question mark."""
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     return Answer(status, text.encode("utf-8", errors="replace"))
+
+
+def told(answer: Answer, warnings: Sequence[str], ignored: Sequence[str]) -> Answer:
+    """Add what a painter told of its pictures, as headers: the body stays exactly the upstream's."""
+    names = {WARNINGS_HEADER: warnings, IGNORED_HEADER: ignored}
+    added = {name: ", ".join(words) for name, words in names.items() if words}
+    return replace(answer, headers={**answer.headers, **added})
 
 
 def error_answer(status: int, code: str, message: str) -> Answer:

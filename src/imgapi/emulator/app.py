@@ -22,15 +22,15 @@ from imgapi.emulator.jobs import Jobs
 from imgapi.emulator.ledger import Ledger
 from imgapi.emulator.limits import RateGate
 from imgapi.emulator.links import ResultLinks, Signer
-from imgapi.emulator.painters import PaintJob
+from imgapi.emulator.painters import Painting, PaintJob
 from imgapi.emulator.queries import Queries
 from imgapi.emulator.shelf import Shelf
 from imgapi.emulator.submission import Submission
 from imgapi.emulator.tasks import TaskBook
 from imgapi.emulator.uploads import UploadForm, Uploads
 from imgapi.emulator.workshop import Artisan, RunPixels, Workshop
-from imgapi.matting import classical
-from imgapi.matting.classical import Cutout
+from imgapi.matting import cutout
+from imgapi.matting.cutout import Cutout
 
 __all__ = ["ConnectionCut", "Emulator", "EmulatorConfig", "ModelLimits", "Pace", "Progress", "Rate"]
 
@@ -66,8 +66,8 @@ class Emulator:
         *,
         fetch: Callable[[str], Awaitable[bytes]],
         run_pixels: RunPixels,
-        paint: Callable[[PaintJob], list[bytes]] = painters.paint,
-        cut_out: Callable[[bytes], Cutout] = classical.cut_out,
+        paint: Callable[[PaintJob], Painting] = painters.paint,
+        cut_out: Callable[[bytes], Cutout] = cutout.cut_out,
         clock: Clock | None = None,
     ) -> None:
         clock = clock or SystemClock()

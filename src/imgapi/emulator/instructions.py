@@ -29,11 +29,16 @@ _WORDS: Final = {
 }
 _ONE_PICTURE: Final = ("remove_watermark", "expand", "super_resolution", "background")
 _SEVERAL_PICTURES: Final = ("try_on", "background")
+_MASK_WORDS: Final = ("蒙版", "遮罩", "mask")
 _ROLES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "try_on": {
         "person": ("人", "模特", "person", "model", "man", "woman"),
         "top": ("上衣", "上装", "top", "shirt", "jacket", "upper", "garment"),
         "bottom": ("下装", "裤", "裙", "bottom", "trousers", "pants", "skirt", "lower"),
+    },
+    "remove_watermark": {
+        "mask": _MASK_WORDS,
+        "base": ("原图", "original"),
     },
     "background": {
         "base": ("主体", "subject", "foreground", "object"),
@@ -56,14 +61,18 @@ class Understood:
 def understand(text: str, picture_count: int) -> Understood | None:
     """Recognise an operation by the first telling word, Chinese or English; None when there is none.
 
-    One picture can be outpainted, enlarged, cleaned or given a background; several can be a try-on or a background.
+    One picture can be outpainted, enlarged, cleaned or given a background; several can be a try-on or a background,
+    or a picture to be cleaned and its mask.
     """
     if picture_count == 0:
         return None
     lower = text.lower()
+    known = _ONE_PICTURE if picture_count == 1 else _SEVERAL_PICTURES
+    if picture_count > 1 and any(word in lower for word in _MASK_WORDS):
+        known = (*known, "remove_watermark")
     found = {
         operation: min(places)
-        for operation in (_ONE_PICTURE if picture_count == 1 else _SEVERAL_PICTURES)
+        for operation in known
         if (places := [lower.index(word) for word in _WORDS[operation] if word in lower])
     }
     if not found:

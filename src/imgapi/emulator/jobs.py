@@ -62,4 +62,4 @@ class Jobs:
             items.append(Item(await self._links.keep(picture, key, task_id, expired=fate.expire_result)))
         if not any(item.url for item in items):
             return Outcome(failure=TaskFailure(_ITEM_CODE, _ITEM_MESSAGE))
-        return Outcome(tuple(items), size=work.size)
+        return Outcome(tuple(items), size=work.size, warnings=work.warnings, ignored=work.ignored)

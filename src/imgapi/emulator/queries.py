@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from imgapi.clock import Clock
-from imgapi.emulator.answers import Answer, Refusal, invalid, json_answer, new_request_id
+from imgapi.emulator.answers import Answer, Refusal, invalid, json_answer, new_request_id, told
 from imgapi.emulator.config import Rate
 from imgapi.emulator.desk import Exchange
 from imgapi.emulator.documents import describe_row, describe_task, describe_unknown, read_list_time
@@ -48,7 +48,8 @@ class Queries:
         if task is None:
             return json_answer(200, describe_unknown(task_id, "UNKNOWN", new_request_id()))
         await self._book.look(task)
-        return json_answer(200, describe_task(task, self._book.shown_status(task), new_request_id()))
+        answer = json_answer(200, describe_task(task, self._book.shown_status(task), new_request_id()))
+        return told(answer, task.outcome.warnings, task.outcome.ignored)
 
     async def cancel(self, exchange: Exchange) -> Answer:
         """Cancel a task that is PENDING; a body is ignored."""

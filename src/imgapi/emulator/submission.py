@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from imgapi.clock import Clock
-from imgapi.emulator.answers import Answer, Refusal, TaskFailure, invalid, json_answer, new_request_id
+from imgapi.emulator.answers import Answer, Refusal, TaskFailure, invalid, json_answer, new_request_id, told
 from imgapi.emulator.catalogue import MODELS, Model, Service
 from imgapi.emulator.config import EmulatorConfig, Progress
 from imgapi.emulator.desk import Exchange, Handler, read_submission
@@ -119,7 +119,8 @@ class Submission:
         if outcome.failure is not None:
             raise _as_refusal(outcome)
         self._ledger.bill(outcome.image_count)
-        return json_answer(200, describe_synchronous(order.model, outcome, new_request_id()))
+        answer = json_answer(200, describe_synchronous(order.model, outcome, new_request_id()))
+        return told(answer, outcome.warnings, outcome.ignored)
 
 
 def _check_mode(service: Service, exchange: Exchange) -> None:

@@ -58,11 +58,21 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How the work of a task ended; `size` is that of its pictures, where the answer tells it."""
+    """How the work of a task ended.
+
+    Args:
+        items: Its pictures.
+        failure: Why there are none.
+        size: That of its pictures, where the answer tells it.
+        warnings: What may be wrong with the pictures, in a painter's words.
+        ignored: The parameters that had no effect.
+    """
 
     items: tuple[Item, ...] = ()
     failure: TaskFailure | None = None
     size: tuple[int, int] | None = None
+    warnings: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
     @property
     def image_count(self) -> int:

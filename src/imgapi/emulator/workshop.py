@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar
 
 from imgapi.clock import Clock
@@ -14,16 +14,13 @@ from imgapi.emulator.inputs import Inputs, Unobtainable, look_at
 from imgapi.emulator.instructions import understand
 from imgapi.emulator.messages import choose_size
 from imgapi.emulator.orders import Order
-from imgapi.emulator.painters import PaintingRefused, PaintJob
+from imgapi.emulator.painters import PAINTERS, Painting, PaintingRefused, PaintJob
 from imgapi.errors import CallerError, Overloaded, SubjectNotFound
-from imgapi.matting.classical import Cutout
+from imgapi.matting.cutout import Cutout
 from imgapi.pictures.probe import PictureInfo
 
 T = TypeVar("T")
 
-PAINTED: Final = frozenset(
-    {"background", "try_on", "expand", "super_resolution", "remove_watermark", "description_edit_with_mask"}
-)
 _ALGORITHM: Final = "InternalError.Algo"
 _MAX_TRIES: Final = 600
 _MAX_COUNT: Final = 4
@@ -46,16 +43,18 @@ class Artisan:
         cut_out: An opaque picture to a cut-out; raises `SubjectNotFound`.
     """
 
-    paint: Callable[[PaintJob], list[bytes]]
+    paint: Callable[[PaintJob], Painting]
     cut_out: Callable[[bytes], Cutout]
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Finished pictures, and the size all of them have where the answer tells it."""
+    """Finished pictures, with what is to be told of them; `size` is that of all, where the answer tells it."""
 
     pictures: tuple[bytes, ...]
     size: tuple[int, int] | None = None
+    warnings: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 class Workshop:
@@ -87,7 +86,7 @@ class Workshop:
         try:
             if order.model.shape is Shape.CHOICES:
                 return await self._follow_instruction(order, pictures, infos)
-            return Work(tuple(await self._paint(order, order.operation or "", pictures, order.parameters)))
+            return await self._paint(order, order.operation or "", pictures, order.parameters)
         except PaintingRefused as refused:
             raise TaskFailure(refused.code, refused.message) from refused
         except SubjectNotFound as error:
@@ -111,16 +110,22 @@ class Workshop:
 
     async def _paint(
         self, order: Order, operation: str, pictures: Mapping[str, bytes], parameters: Mapping[str, object]
-    ) -> list[bytes]:
-        if operation not in PAINTED:
+    ) -> Work:
+        if operation not in PAINTERS:
             raise TaskFailure(_ALGORITHM, f"algorithm process error: the local preview can't do {operation}")
         seed = order.seed if order.seed is not None else self._random.randrange(2**31)
         painted: list[bytes] = []
+        # Ordered sets: what several rounds tell alike is told once.
+        warnings: dict[str, None] = {}
+        ignored: dict[str, None] = {}
         while len(painted) < order.count:
             count = min(_MAX_COUNT, order.count - len(painted))
             job = PaintJob(operation, dict(pictures), dict(parameters), order.prompt, seed + len(painted), count)
-            painted += await self._pixels(self._artisan.paint, job)
-        return painted
+            painting = await self._pixels(self._artisan.paint, job)
+            painted += painting.pictures
+            warnings.update(dict.fromkeys(painting.warnings))
+            ignored.update(dict.fromkeys(painting.ignored))
+        return Work(tuple(painted), warnings=tuple(warnings), ignored=tuple(ignored))
 
     async def _follow_instruction(
         self, order: Order, pictures: dict[str, bytes], infos: dict[str, PictureInfo]
@@ -147,9 +152,9 @@ class Workshop:
                 )
             chosen["base"] = inner.content
             parameters.update(inner.scales)
-        painted = await self._paint(order, understood.operation, chosen, parameters)
-        fitted = [await self._pixels(fit_size, picture, *size) for picture in painted]
-        return Work(tuple(fitted), size)
+        work = await self._paint(order, understood.operation, chosen, parameters)
+        fitted = [await self._pixels(fit_size, picture, *size) for picture in work.pictures]
+        return replace(work, pictures=tuple(fitted), size=size)
 
     async def _pixels(self, function: Callable[..., T], *args: object) -> T:
         for _ in range(_MAX_TRIES):

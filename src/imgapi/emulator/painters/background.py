@@ -9,7 +9,7 @@ import numpy as np
 
 from imgapi.emulator.painters.backdrops import paint_backdrop
 from imgapi.emulator.painters.canvas import cover, decode, encode_png, fill_smoothly
-from imgapi.emulator.painters.job import PaintingRefused, PaintJob
+from imgapi.emulator.painters.job import Painting, PaintingRefused, PaintJob
 from imgapi.matting.classical import find_subject
 from imgapi.matting.pixels import Pixels, prepare_process, shrink, to_lab
 from imgapi.matting.regions import touched_sides
@@ -21,6 +21,8 @@ _MOST_COLOUR = 7.0
 _WRAP = 0.3
 _SHADOW = 0.55
 _SHADOW_SIDE = 640
+_HUE_SIDE = 512
+_UNTINT = 0.8
 _OPAQUE = 255
 
 
@@ -37,11 +39,12 @@ class _Composition:
     warmth: float = 0.0
 
 
-def paint_background(job: PaintJob) -> list[bytes]:
+def paint_background(job: PaintJob) -> Painting:
     """Put the subject of 'base' before 'ref', or before a backdrop in the colours the prompt names.
 
     A base without transparency is cut out first. Results have the base's size. Each of up to four results is
-    another composition: as it is; the reference mirrored and closer; the subject smaller; the reference out of focus.
+    another composition: as it is; the reference mirrored and closer behind a subject moved to one side; a small
+    subject on the other side of a cooler reference; the reference mirrored, warmer and out of focus.
 
     Raises:
         PaintingRefused: Neither a reference nor a prompt.
@@ -51,7 +54,7 @@ def paint_background(job: PaintJob) -> list[bytes]:
         raise PaintingRefused("InvalidParameter", "one of ref_image_url and ref_prompt must be given")
     base = decode(job, "base")
     subject = find_subject(base)
-    warnings = subject.warnings + (("prompt_ignored",) if "ref" in job.pictures and job.prompt.strip() else ())
+    ignored = ("ref_prompt",) if "ref" in job.pictures else ()
     reference = _read_reference(job) if "ref" in job.pictures else None
     results = []
     for index, composition in enumerate(_compositions(job)):
@@ -63,8 +66,8 @@ def paint_background(job: PaintJob) -> list[bytes]:
             backdrop = cover(source, base.width, base.height, zoom=composition.zoom, focus=composition.focus)
         placed = _place(subject.pixels, composition)
         painted = _compose(placed, _finish(backdrop, composition))
-        results.append(encode_png(painted, warnings=warnings, icc_profile=base.icc_profile))
-    return results
+        results.append(encode_png(painted, warnings=subject.warnings, ignored=ignored, icc_profile=base.icc_profile))
+    return Painting(tuple(results), subject.warnings, ignored)
 
 
 def _read_reference(job: PaintJob) -> Pixels:
@@ -82,8 +85,10 @@ def _compositions(job: PaintJob) -> list[_Composition]:
     focus = [tuple(float(value) for value in dice.uniform(0.25, 0.75, 2)) for _ in range(4)]
     variants = [
         _Composition(zoom=1.0, focus=(focus[0][0], 0.5)),
-        _Composition(mirrored=True, zoom=1.45, focus=(focus[1][0], focus[1][1])),
-        _Composition(zoom=1.12, focus=(focus[2][0], 0.8), subject_scale=0.8, shift=side * 0.09, warmth=-0.04),
+        _Composition(
+            mirrored=True, zoom=1.45, focus=(focus[1][0], focus[1][1]), subject_scale=0.92, shift=-side * 0.12
+        ),
+        _Composition(zoom=1.12, focus=(focus[2][0], 0.8), subject_scale=0.74, shift=side * 0.14, warmth=-0.04),
         _Composition(mirrored=True, zoom=1.15, focus=(focus[3][0], 0.4), blur=0.012, warmth=0.06),
     ]
     return variants[: job.count]
@@ -107,7 +112,7 @@ def _place(subject: Pixels, composition: _Composition) -> Pixels:
     rows, columns = np.flatnonzero(alpha.max(axis=1) > 127), np.flatnonzero(alpha.max(axis=0) > 127)
     touched = touched_sides(alpha > 127)
     fixed = {"left", "right"} <= touched or {"top", "bottom"} <= touched
-    if composition.subject_scale == 1.0 or fixed or not len(rows):
+    if (composition.subject_scale == 1.0 and not composition.shift) or fixed or not len(rows):
         return subject
     height, width = alpha.shape
     scale = composition.subject_scale
@@ -130,10 +135,15 @@ def _compose(subject: Pixels, backdrop: Pixels) -> Pixels:
     edge = cv2.blur(_OPAQUE - alpha, (2 * reach + 1, 2 * reach + 1), borderType=cv2.BORDER_REPLICATE)
     glow = cv2.GaussianBlur(shrink(backdrop, 256), (0, 0), 6)
     glow = cv2.resize(glow, (width, height), interpolation=cv2.INTER_LINEAR)
+    hue = _inner_hue(subject)
     result = np.empty((height, width, 3), dtype=np.uint8)
     for top in range(0, height, _STRIP_ROWS):
         rows = slice(top, min(height, top + _STRIP_ROWS))
-        lab = to_lab(subject[rows, :, :3]) * gain + offset
+        lab = to_lab(subject[rows, :, :3])
+        # The rim keeps its lightness, or hair would go flat, but not the tint of the old background.
+        rim = np.minimum(1.0, edge[rows].astype(np.float32) * (_UNTINT * 2 / _OPAQUE))[:, :, None]
+        lab[:, :, 1:] += rim * (_enlarge_rows(hue, rows, (height, width)) - lab[:, :, 1:])
+        lab = lab * gain + offset
         front = np.clip(cv2.cvtColor(lab.astype(np.float32), cv2.COLOR_LAB2RGB), 0, 1) * float(_OPAQUE)
         wrap = (edge[rows].astype(np.float32) * (_WRAP / _OPAQUE))[:, :, None]
         front += wrap * (glow[rows].astype(np.float32) - front)
@@ -161,6 +171,24 @@ def _colour_pull(subject: Pixels, backdrop: Pixels) -> tuple[Pixels, Pixels]:
     return gain.astype(np.float32), offset.astype(np.float32)
 
 
+def _inner_hue(subject: Pixels) -> Pixels:
+    """The subject's Lab a and b away from its rim, continued outward: h×w×2 float32 at a small size."""
+    small = shrink(subject, _HUE_SIDE)
+    solid = (small[:, :, 3] > 250).astype(np.uint8)
+    inner = cv2.erode(solid, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_REPLICATE) > 0
+    filled = fill_smoothly(np.ascontiguousarray(small[:, :, :3]), ~inner)
+    return to_lab(filled)[:, :, 1:]
+
+
+def _enlarge_rows(small: Pixels, rows: slice, size: tuple[int, int]) -> Pixels:
+    """Give some rows of a small array enlarged to `size` (height, width), without enlarging the whole."""
+    scale_x, scale_y = small.shape[1] / size[1], small.shape[0] / size[0]
+    sampling = np.array([[scale_x, 0, scale_x / 2 - 0.5], [0, scale_y, (rows.start + 0.5) * scale_y - 0.5]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    shape = (size[1], rows.stop - rows.start)
+    return np.asarray(cv2.warpAffine(small, sampling, shape, flags=flags, borderMode=cv2.BORDER_REPLICATE))
+
+
 def _shadow(alpha: Pixels) -> Pixels:
     """Draw the shadow where the subject stands: H×W uint8, all zero when the frame cuts the subject below."""
     height, width = alpha.shape
@@ -170,24 +198,20 @@ def _shadow(alpha: Pixels) -> Pixels:
         return np.zeros((height, width), dtype=np.uint8)
     tall = int(rows[-1] - rows[0] + 1)
     foot = int(rows[-1])
-    solid = small.astype(np.float32) / _OPAQUE
-    # Only what is near the ground throws the dark contact shadow; the whole figure throws a faint, squashed one.
-    contact = _squash(solid, foot - max(2, tall // 14), foot, squash=0.5)
-    cast = _squash(solid, int(rows[0]), foot, squash=0.09)
-    drawn = 0.85 * cv2.GaussianBlur(contact, (0, 0), max(1.0, tall / 70))
-    drawn += 0.5 * cv2.GaussianBlur(cast, (0, 0), max(1.5, tall / 24))
+    contact = _underside(small > 127, foot, tall)
+    drawn = 1.6 * cv2.GaussianBlur(contact, (0, 0), max(0.8, tall / 110))
+    drawn += 0.8 * cv2.GaussianBlur(contact, (0, 0), max(1.2, tall / 40))
+    # The light from all round that the figure keeps off reaches farther along the ground than towards the eye.
+    drawn += 1.3 * cv2.GaussianBlur(contact, (0, 0), max(2.0, tall / 10), sigmaY=max(1.2, tall / 36))
     levels = np.clip(drawn * _OPAQUE, 0, _OPAQUE).astype(np.uint8)
     return np.asarray(cv2.resize(levels, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
-def _squash(solid: Pixels, top: int, foot: int, *, squash: float) -> Pixels:
-    """Flatten the rows `top` to `foot` onto the ground line at `foot`, half before and half behind it."""
-    height, width = solid.shape
-    part = solid[max(0, top) : foot + 1]
-    tall = max(1, round(len(part) * squash))
-    flat = cv2.resize(part, (width, tall), interpolation=cv2.INTER_AREA)
-    drawn = np.zeros((height, width), dtype=np.float32)
-    start = foot - tall // 2
-    stop = min(height, start + tall)
-    drawn[max(0, start) : stop] = flat[max(0, -start) : stop - start]
-    return drawn
+def _underside(solid: Pixels, foot: int, tall: int) -> Pixels:
+    """Draw a line below the lowest pixel of each column, fainter the higher above the ground it is: h×w float32."""
+    height = len(solid)
+    lowest = height - 1 - np.argmax(solid[::-1], axis=0)
+    strength = np.clip(1 - (foot - lowest) / max(1.0, 0.3 * tall), 0, 1) * solid.any(axis=0)
+    below = np.arange(height)[:, None] - lowest[None]
+    thick = max(1, round(tall / 80))
+    return np.asarray(((below >= -thick) & (below <= thick)) * strength[None], dtype=np.float32)

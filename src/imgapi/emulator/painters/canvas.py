@@ -3,12 +3,13 @@
 # ruff: noqa: PLR2004 - the thresholds were tuned on photos; each one's meaning is the comparison it stands in.
 
 import io
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from imgapi.emulator.painters.job import PaintingRefused, PaintJob
+from imgapi.emulator.painters.job import Painting, PaintingRefused, PaintJob
 from imgapi.matting.pixels import Picture, Pixels, read_picture, shrink, write_png
 
 MAX_OUTPUT_PIXELS = 100_000_000
@@ -33,12 +34,29 @@ def flatten(picture: Picture) -> Pixels:
     return mixed.astype(np.uint8)
 
 
-def encode_png(pixels: Pixels, *, warnings: tuple[str, ...] = (), icc_profile: bytes | None = None) -> bytes:
-    """Encode as PNG with text chunks that say who painted it, and what a reader should be warned of."""
-    notes = {"Software": _SOFTWARE}
+def encode_png(
+    pixels: Pixels, *, warnings: Sequence[str] = (), ignored: Sequence[str] = (), icc_profile: bytes | None = None
+) -> bytes:
+    """Encode as PNG with text chunks that say who painted it, what to be warned of and what was ignored."""
+    return write_png(pixels, notes=notes(warnings=warnings, ignored=ignored), icc_profile=icc_profile)
+
+
+def notes(*, warnings: Sequence[str] = (), ignored: Sequence[str] = ()) -> dict[str, str]:
+    """What a result's text chunks say: who painted it, what to be warned of and what was ignored."""
+    said = {"Software": _SOFTWARE}
     if warnings:
-        notes["Warning"] = ", ".join(warnings)
-    return write_png(pixels, notes=notes, icc_profile=icc_profile)
+        said["Warning"] = ", ".join(warnings)
+    if ignored:
+        said["Ignored"] = ", ".join(ignored)
+    return said
+
+
+def one_painting(
+    job: PaintJob, pixels: Pixels, icc_profile: bytes | None, *, warnings: Sequence[str] = (), ignored: Sequence[str]
+) -> Painting:
+    """Encode the only answer an operation has, as often as it was asked for."""
+    content = encode_png(pixels, warnings=warnings, ignored=ignored, icc_profile=icc_profile)
+    return Painting((content,) * job.count, tuple(warnings), tuple(ignored))
 
 
 def encode_jpeg(pixels: Pixels, *, icc_profile: bytes | None = None) -> bytes:

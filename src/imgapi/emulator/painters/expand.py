@@ -2,60 +2,41 @@
 
 # ruff: noqa: PLR2004 - the thresholds were tuned on photos; each one's meaning is the comparison it stands in.
 
-from dataclasses import dataclass
+import math
 
 import cv2
 import numpy as np
 
-from imgapi.emulator.painters.canvas import decode, encode_png, fill_smoothly, flatten, refuse_giant_output, smoothstep
-from imgapi.emulator.painters.job import PaintingRefused, PaintJob
-from imgapi.emulator.painters.super_resolution import estimate_noise
+from imgapi.emulator.painters.canvas import decode, flatten, one_painting, refuse_giant_output
+from imgapi.emulator.painters.frame import Frame
+from imgapi.emulator.painters.job import Painting, PaintingRefused, PaintJob
+from imgapi.emulator.painters.levelling import level_seams
+from imgapi.emulator.painters.mirror import mirror_round
+from imgapi.emulator.painters.patchwork import assemble
+from imgapi.emulator.painters.quilting import Quilt, quilt
+from imgapi.emulator.painters.seam import hide_frame
 from imgapi.errors import SubjectNotFound
 from imgapi.matting.classical import find_subject
 from imgapi.matting.pixels import Picture, Pixels, shrink
-from imgapi.matting.regions import touched_sides
 
 _SIDES = ("top", "bottom", "left", "right")
 _MOST_SCALE = 2.0
 _DOUBTFUL_SCALE = 1.25
-_PLATE_SIDE = 480
-_WORK_SIDE = 1400
-_REACH = 0.42
-_SEAM = 0.07
-_CONTINUED = 0.12
-_WARP = 0.16
-_NOISE_CELLS = 9
-_BLURS = (0.0, 0.008, 0.022, 0.05)
-_BLUR_STARTS = (0.0, 0.10, 0.26, 0.5)
-_STRIP_ROWS = 512
+_SUBJECT_SIDE = 480
 _MOST_SUBJECT = 0.6
+_QUILT_SIDE = 224
+_QUILT_PIXELS = 140_000
+_SHORTEST_QUILT = 40
+_WORST_MISFIT = 0.9
+_MOST_LEVEL = 48.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """Where the original lies in the result, in pixels."""
-
-    width: int
-    height: int
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    @property
-    def full_width(self) -> int:
-        return self.left + self.width + self.right
-
-    @property
-    def full_height(self) -> int:
-        return self.top + self.height + self.bottom
-
-
-def paint_expansion(job: PaintJob) -> list[bytes]:
+def paint_expansion(job: PaintJob) -> Painting:
     """Extend 'base' by `top_scale`, `bottom_scale`, `left_scale` and `right_scale` (1.0 to 2.0; 1.5 adds half a side).
 
-    The original pixels are kept as they are at x = W·(left−1), y = H·(top−1). The filler is made from the picture
-    without its subject: mirrored at the seam, then stretched, bent and blurred more and more with the distance.
+    The original pixels are kept as they are at x = W·(left−1), y = H·(top−1). Round them are laid pieces of the
+    picture without its subject. A picture that is too small or narrow for that, or of which no pieces
+    fit, is mirrored at its frame instead, bent and blurred more and more with the distance.
 
     Raises:
         PaintingRefused: A scale out of range, or a result beyond 100 million pixels.
@@ -69,164 +50,66 @@ def paint_expansion(job: PaintJob) -> list[bytes]:
     added = {
         side: round((base.width if side in {"left", "right"} else base.height) * (scales[side] - 1)) for side in _SIDES
     }
-    frame = _Frame(base.width, base.height, added["left"], added["top"], added["right"], added["bottom"])
+    frame = Frame(base.width, base.height, added["left"], added["top"], added["right"], added["bottom"])
     refuse_giant_output(frame.full_width, frame.full_height, "use smaller scales or a smaller picture")
-    warnings = ("prompt_ignored", *(["scale_over_1_25"] if max(scales.values()) > _DOUBTFUL_SCALE else []))
-    painted = _paint_round(original, frame, np.random.default_rng(job.seed))
-    return [encode_png(painted, warnings=warnings, icc_profile=base.icc_profile)] * job.count
+    warnings = ("scale_over_1_25",) if max(scales.values()) > _DOUBTFUL_SCALE else ()
+    painted = _paint_round(original, frame, np.random.default_rng(job.seed)) if any(added.values()) else original
+    return one_painting(job, painted, base.icc_profile, warnings=warnings, ignored=("prompt",))
 
 
-def _paint_round(original: Pixels, frame: _Frame, dice: np.random.Generator) -> Pixels:
-    bend = dice.normal(0, 1, (_NOISE_CELLS, _NOISE_CELLS, 2)).astype(np.float32)
-    plate = _without_subject(original)
-    result = _paint_far(plate, frame, bend)
-    _add_grain(result, min(4.0, estimate_noise(shrink(original, 1600))), dice)
-    _paint_seam(result, plate, frame, bend)
-    result[frame.top : frame.top + frame.height, frame.left : frame.left + frame.width] = original
+def _paint_round(original: Pixels, frame: Frame, dice: np.random.Generator) -> Pixels:
+    subject = _find_subject(original)
+    result = _quilt_round(original, subject, frame, dice)
+    if result is None:
+        result = mirror_round(original, subject, frame, dice)
+    hide_frame(result, original, frame)
+    result[frame.inside] = original
     return result
 
 
-def _without_subject(original: Pixels) -> Pixels:
-    """Remove the subject, so that it is not repeated in the filler; near a side it touches it stays, to continue."""
-    small = shrink(original, _PLATE_SIDE)
+def _find_subject(original: Pixels) -> Pixels:
+    """Mark the subject, which is not to be repeated: bool at a small size, all clear when there is none to speak of."""
+    small = shrink(original, _SUBJECT_SIDE)
     try:
         mask = find_subject(Picture(small, None, None, None)).pixels[:, :, 3] > 40
     except SubjectNotFound:
-        return original
-    if float(mask.mean()) > _MOST_SUBJECT:
-        return original
-    touched = touched_sides(mask)
-    reach = max(3, round(0.02 * max(mask.shape)))
-    hole = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > 0
-    rows, columns = round(_CONTINUED * mask.shape[0]), round(_CONTINUED * mask.shape[1])
-    strips = {
-        "top": hole[:rows],
-        "bottom": hole[-rows:],
-        "left": hole[:, :columns],
-        "right": hole[:, -columns:],
-    }
-    for side in touched:
-        strips[side][:] = False
-    filled = fill_smoothly(small, hole)
-    size = (original.shape[1], original.shape[0])
-    weight = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), max(1.0, reach / 3))
-    # At the frame the plate is the original itself, or the seam would show.
-    rim = max(2.0, 0.03 * min(hole.shape))
-    y = np.minimum(np.arange(hole.shape[0]), np.arange(hole.shape[0])[::-1])[:, None]
-    x = np.minimum(np.arange(hole.shape[1]), np.arange(hole.shape[1])[::-1])[None]
-    away = smoothstep(np.minimum(x, y) / rim)
-    # The softened rim must not bring the subject back: inside the hole the filler stays whole.
-    weight = cv2.resize((np.maximum(weight, hole) * away).astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
-    large = cv2.resize(filled, size, interpolation=cv2.INTER_CUBIC)
-    plate = original.copy()
-    for top in range(0, size[1], _STRIP_ROWS):
-        rows_here = slice(top, top + _STRIP_ROWS)
-        share = weight[rows_here][:, :, None]
-        plate[rows_here] = (plate[rows_here] * (1 - share) + large[rows_here] * share + 0.5).astype(np.uint8)
-    return plate
+        return np.zeros(small.shape[:2], bool)
+    return np.asarray(mask if float(mask.mean()) <= _MOST_SUBJECT else np.zeros_like(mask))
 
 
-def _sources(frame: _Frame, columns: Pixels, rows: Pixels, bend: Pixels) -> tuple[Pixels, Pixels, Pixels]:
-    """Say where in the original each point of the result is taken from.
-
-    Args:
-        frame: The geometry.
-        columns: Positions along x in result pixels, length w.
-        rows: Positions along y in result pixels, length h.
-        bend: Random field that bends the mirror image, so that it is not recognised as one.
-
-    Returns:
-        h×w float32 source x and y in original pixels, and the distance from the original as a share of its size.
-    """
-    across, far_x = _mirror(columns - frame.left, frame.width)
-    down, far_y = _mirror(rows - frame.top, frame.height)
-    distance = np.sqrt(
-        (far_x[None] / frame.width) ** 2 + (far_y[:, None] / frame.height) ** 2,
-    ).astype(np.float32)
-    grid_x = (columns / frame.full_width * (_NOISE_CELLS - 1)).astype(np.float32)[None].repeat(len(rows), 0)
-    grid_y = (rows / frame.full_height * (_NOISE_CELLS - 1)).astype(np.float32)[:, None].repeat(len(columns), 1)
-    field = cv2.remap(bend, grid_x, grid_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-    strength = _WARP * np.minimum(distance, 0.6)
-    x = across[None] + field[:, :, 0] * strength * frame.width * 0.5
-    y = down[:, None] + field[:, :, 1] * strength * frame.height * 0.5
-    x = np.clip(x, 0, frame.width - 1).astype(np.float32)
-    y = np.clip(y, 0, frame.height - 1).astype(np.float32)
-    return x, y, distance
-
-
-def _mirror(position: Pixels, length: int) -> tuple[Pixels, Pixels]:
-    """Mirror positions outside 0..length−1: slope 1 at the seam, flattening out at a share of the length."""
-    before, after = np.maximum(0.0, -position), np.maximum(0.0, position - (length - 1))
-    reach = _REACH * length
-    source = np.where(
-        before > 0,
-        reach * (1 - np.exp(-(before - 1) / reach)),
-        np.where(after > 0, length - 1 - reach * (1 - np.exp(-(after - 1) / reach)), position),
+def _quilt_round(original: Pixels, subject: Pixels, frame: Frame, dice: np.random.Generator) -> Pixels | None:
+    """Quilt at a small size and lay the same pieces at full size; None when nothing fits."""
+    share = frame.full_width * frame.full_height / (frame.width * frame.height)
+    side = math.sqrt(_QUILT_PIXELS / share * max(frame.width, frame.height) / min(frame.width, frame.height))
+    small = shrink(original, round(min(_QUILT_SIDE, side)))
+    height, width = small.shape[:2]
+    if min(height, width) < _SHORTEST_QUILT:
+        return None
+    pitch = (frame.width / width, frame.height / height)
+    # Rounded up, so that the small canvas covers the large one.
+    small_frame = Frame(
+        width,
+        height,
+        math.ceil(frame.left / pitch[0]),
+        math.ceil(frame.top / pitch[1]),
+        math.ceil(frame.right / pitch[0]),
+        math.ceil(frame.bottom / pitch[1]),
     )
-    return source.astype(np.float32), (before + after).astype(np.float32)
+    shunned = cv2.resize(subject.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    shunned = (cv2.dilate(shunned, np.ones((11, 11), np.uint8)) > 0.1).astype(np.float32)
+    made = quilt(small, shunned, small_frame, dice)
+    if made.misfit > _WORST_MISFIT:
+        return None
+    return assemble(original, frame, made, small_frame, _levels(small, small_frame, made))
 
 
-def _paint_far(plate: Pixels, frame: _Frame, bend: Pixels) -> Pixels:
-    """Paint the whole result at working size, blurred by distance, and enlarge it."""
-    scale = min(1.0, _WORK_SIDE / max(frame.full_width, frame.full_height))
-    width, height = max(1, round(frame.full_width * scale)), max(1, round(frame.full_height * scale))
-    columns = (np.arange(width, dtype=np.float32) + 0.5) * (frame.full_width / width) - 0.5
-    rows = (np.arange(height, dtype=np.float32) + 0.5) * (frame.full_height / height) - 0.5
-    x, y, distance = _sources(frame, columns, rows, bend)
-    small = shrink(plate, max(2, round(max(frame.width, frame.height) * scale)))
-    ratio_x, ratio_y = small.shape[1] / frame.width, small.shape[0] / frame.height
-    x, y = (x + 0.5) * ratio_x - 0.5, (y + 0.5) * ratio_y - 0.5
-    painted = np.zeros((height, width, 3), dtype=np.float32)
-    for index, blur in enumerate(_BLURS):
-        sigma = blur * max(small.shape[:2])
-        level = cv2.GaussianBlur(small, (0, 0), sigma) if sigma > 0.3 else small
-        sampled = cv2.remap(level, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        painted += sampled * _level_weight(distance, index)[:, :, None]
-    softened = np.clip(painted + 0.5, 0, 255).astype(np.uint8)
-    size = (frame.full_width, frame.full_height)
-    return np.asarray(cv2.resize(softened, size, interpolation=cv2.INTER_CUBIC))
-
-
-def _level_weight(distance: Pixels, index: int) -> Pixels:
-    """How much of one blur level belongs at a distance; the weights of all levels sum to 1."""
-    start = _BLUR_STARTS[index]
-    rising = smoothstep((distance - _BLUR_STARTS[index - 1]) / (start - _BLUR_STARTS[index - 1])) if index else 1.0
-    if index + 1 == len(_BLURS):
-        return np.asarray(rising * np.ones_like(distance))
-    following = _BLUR_STARTS[index + 1]
-    return np.asarray(rising - smoothstep((distance - start) / (following - start)))
-
-
-def _paint_seam(result: Pixels, plate: Pixels, frame: _Frame, bend: Pixels) -> None:
-    """Paint the strips next to the original at full resolution, fading into the far filler; changes `result`."""
-    reach = max(2, round(_SEAM * min(frame.width, frame.height)))
-    first_row, last_row = max(0, frame.top - reach), min(frame.full_height, frame.top + frame.height + reach)
-    first_column, last_column = max(0, frame.left - reach), min(frame.full_width, frame.left + frame.width + reach)
-    right, bottom = frame.left + frame.width, frame.top + frame.height
-    boxes = (
-        (first_row, frame.top, first_column, last_column),
-        (bottom, last_row, first_column, last_column),
-        (frame.top, bottom, first_column, frame.left),
-        (frame.top, bottom, right, last_column),
-    )
-    for top, below, left, beyond in boxes:
-        if below <= top or beyond <= left:
-            continue
-        columns, rows = np.arange(left, beyond, dtype=np.float32), np.arange(top, below, dtype=np.float32)
-        x, y, _ = _sources(frame, columns, rows, bend)
-        sharp = cv2.remap(plate, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        _, far_x = _mirror(columns - frame.left, frame.width)
-        _, far_y = _mirror(rows - frame.top, frame.height)
-        away = np.sqrt(far_x[None] ** 2 + far_y[:, None] ** 2) / reach
-        weight = (1 - smoothstep(away))[:, :, None]
-        box = result[top:below, left:beyond]
-        box[:] = (box * (1 - weight) + sharp * weight + 0.5).astype(np.uint8)
-
-
-def _add_grain(result: Pixels, sigma: float, dice: np.random.Generator) -> None:
-    """Give the blurred filler the grain of the photo; changes `result`."""
-    tile = np.round(dice.normal(0, sigma, (_STRIP_ROWS, 509, 1))).astype(np.int16)
-    wide = np.tile(tile, (1, result.shape[1] // tile.shape[1] + 1, 1))[:, : result.shape[1]]
-    for top in range(0, len(result), _STRIP_ROWS):
-        strip = result[top : top + _STRIP_ROWS]
-        strip[:] = np.clip(strip + wide[: len(strip)], 0, 255).astype(np.uint8)
+def _levels(small: Pixels, frame: Frame, made: Quilt) -> Pixels:
+    """What to add to each pixel of the small canvas so that its seams vanish: H×W×3 float32."""
+    patchwork = np.zeros((frame.full_height, frame.full_width, 3), np.uint8)
+    patchwork[frame.inside] = small
+    for index, piece in enumerate(made.pieces):
+        window = (slice(piece.top, piece.top + piece.height), slice(piece.left, piece.left + piece.width))
+        source = small[piece.source_top :, piece.source_left :][: piece.height, : piece.width]
+        here = made.shown[window] == index
+        patchwork[window][here] = source[here]
+    return np.clip(level_seams(patchwork, made.shown), -_MOST_LEVEL, _MOST_LEVEL)

@@ -40,6 +40,21 @@ class PaintJob:
         return content
 
 
+@dataclass(frozen=True, slots=True)
+class Painting:
+    """What a painter made.
+
+    Attributes:
+        pictures: `count` encoded pictures.
+        warnings: Words for the response, as docs/emulator.md lists them: 'low_confidence', 'touches_border', ….
+        ignored: The upstream's names of the parameters that had no effect.
+    """
+
+    pictures: tuple[bytes, ...]
+    warnings: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+
 class PaintingRefused(Exception):
     """The edit can't be painted from these pictures.
 

@@ -3,15 +3,15 @@
 import cv2
 import numpy as np
 
-from imgapi.emulator.painters.canvas import decode, encode_png, flatten, inpaint
-from imgapi.emulator.painters.job import PaintingRefused, PaintJob
+from imgapi.emulator.painters.canvas import decode, flatten, inpaint, one_painting
+from imgapi.emulator.painters.job import Painting, PaintingRefused, PaintJob
 from imgapi.matting.pixels import Picture, Pixels
 
 _WHITE_LEVEL = 127
 _MOST_SHARE = 0.95
 
 
-def paint_masked_edit(job: PaintJob) -> list[bytes]:
+def paint_masked_edit(job: PaintJob) -> Painting:
     """Fill the white area of the picture 'mask' from its surroundings; the prompt is not used.
 
     Raises:
@@ -20,7 +20,7 @@ def paint_masked_edit(job: PaintJob) -> list[bytes]:
     base = decode(job, "base")
     mask = read_mask(decode(job, "mask"), base.height, base.width)
     painted = inpaint(flatten(base), mask)
-    return [encode_png(painted, warnings=("prompt_ignored",), icc_profile=base.icc_profile)] * job.count
+    return one_painting(job, painted, base.icc_profile, ignored=("prompt",))
 
 
 def read_mask(picture: Picture, height: int, width: int) -> Pixels:
