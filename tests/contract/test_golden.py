@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
@@ -105,6 +106,8 @@ def test_edit_replies_have_the_documented_shape(service: Service, data_url: Data
     reply = answer.json()
     assert_shape(reply, GOLDEN["replies"][path])
     assert reply["engine"] == "local-preview"
+    ignored = {"/change_bg": ["ref_prompt"], "/expand": ["prompt"], "/fix": ["prompt"]}
+    assert reply.get("ignored") == ignored.get(path)
     if path == "/change_bg":
         assert len(reply["results"]) == 2
         assert reply["task_metrics"] == {"TOTAL": 2, "SUCCEEDED": 2, "FAILED": 0}
@@ -170,6 +173,55 @@ def test_unmarked_picture_is_the_callers_to_change(service: Service, data_url: D
     assert answer.status_code == 400, answer.text
     assert answer.json()["code"] == "picture_unsuitable"
     assert "no watermark was found" in answer.json()["error"]
+
+
+def changed_pixels(service: Service, url: str, before: bytes) -> Any:
+    """Which pixels of a picture a result changed: H×W bool."""
+    with Image.open(io.BytesIO(service.client.get(url).content)) as result, Image.open(io.BytesIO(before)) as source:
+        return (np.asarray(result.convert("RGB")) != np.asarray(source.convert("RGB"))).any(axis=2)
+
+
+@pytest.mark.parametrize("form", ["objects", "lists", "mask"])
+def test_marked_watermark_is_removed_there_and_nowhere_else(service: Service, data_url: DataUrl, form: str) -> None:
+    """Boxes in both forms and a mask picture say where the mark is; no pixel beyond it changes."""
+    content = watermarked()
+    mask = Image.new("L", (640, 512))
+    mask.paste(255, (370, 450, 630, 500))
+    forms: dict[str, dict[str, Any]] = {
+        "objects": {"boxes": [{"x": 370, "y": 450, "width": 260, "height": 50}]},
+        "lists": {"boxes": [[370, 450, 260, 50]]},
+        "mask": {"mask_url": data_url(encode(mask, "PNG"))},
+    }
+    answer = service.post("/remove_watermark", {"image_url": data_url(content), **forms[form]})
+    assert answer.status_code == 200, answer.text
+    reply = answer.json()
+    assert_shape(reply, GOLDEN["replies"]["/remove_watermark"])
+    changed = changed_pixels(service, reply["results"][0]["url"], content)
+    assert changed[450:500, 370:630].mean() > 0.5
+    changed[450:500, 370:630] = False
+    assert not changed.any()
+
+
+@pytest.mark.parametrize(
+    ("marks", "words"),
+    [
+        ({"boxes": [[640, 0, 5, 5]]}, "boxes: the box at 640,0"),
+        ({"boxes": [[1, 2, 3]]}, "boxes[0]: must be [x, y, width, height], and 3 numbers"),
+        ({"boxes": [[1, 2, 0, 3]]}, "boxes[0].width: must be at least 1, and 0 was sent"),
+        ({"boxes": [{"x": 1, "y": 1, "width": 5, "heigth": 5}]}, "boxes[0].heigth is not a field"),
+        ({"boxes": {"x": 1}}, "boxes: must be a list"),
+        ({"boxes": [[0, 0, 640, 512]]}, "boxes: 100% of the picture"),
+        ({"boxes": [[1, 1, 5, 5]] * 65}, "64"),
+        ({"mask_url": ""}, "mask_url"),
+    ],
+)
+def test_useless_marks_are_refused_with_their_field(
+    service: Service, data_url: DataUrl, marks: dict[str, Any], words: str
+) -> None:
+    """Boxes and masks that can't be meant are a 400 that names the field."""
+    answer = service.post("/remove_watermark", {"image_url": data_url(watermarked()), **marks})
+    assert answer.status_code == 400, answer.text
+    assert words in answer.json()["error"]
 
 
 def test_small_input_is_made_to_fit_and_the_caller_is_told(service: Service, data_url: DataUrl) -> None:

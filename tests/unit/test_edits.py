@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from fakes import EPOCH_SECONDS
 from imgapi.contract.edits import (
@@ -132,6 +133,77 @@ def test_remove_watermark_body() -> None:
         "input": {"function": "remove_watermark", "base_image_url": A},
         "parameters": {"n": 1},
     }
+
+
+MASK = PreparedPicture("oss://dashscope-instant/mask.png", 800, 600)
+MARKED = RemoveWatermarkRequest.model_validate({"image_url": A, "boxes": [[1, 2, 30, 40]]})
+
+
+def test_marked_watermark_is_an_edit_with_a_mask() -> None:
+    """With a marked area the model gets the mask, and words for what is to be seen there."""
+    pictures = {"image_url": PreparedPicture(A, 800, 600), "mask": MASK}
+    body = candidate_of("remove_watermark", "wanx2.1-imageedit").body(MARKED, pictures).to_json()
+    assert "去除" not in body["input"].pop("prompt")
+    assert body["input"] == {
+        "function": "description_edit_with_mask",
+        "base_image_url": A,
+        "mask_image_url": MASK.url,
+    }
+
+
+@pytest.mark.parametrize("model", ["wan2.7-image", "qwen-image-2.0"])
+def test_successors_get_the_mask_before_the_picture(model: str) -> None:
+    """The result takes the last picture's ratio; the words say which picture is the mask."""
+    pictures = {"image_url": PreparedPicture(A, 800, 600), "mask": MASK}
+    body = candidate_of("remove_watermark", model).body(MARKED, pictures).to_json()
+    *shown, words = body["input"]["messages"][0]["content"]
+    assert shown == [{"image": MASK.url}, {"image": A}]
+    assert "图1是蒙版" in words["text"]
+
+
+@pytest.mark.parametrize(
+    ("marks", "boxes", "field"),
+    [
+        ({}, None, None),
+        ({"boxes": []}, None, None),
+        ({"boxes": None, "mask_url": None}, None, None),
+        ({"boxes": [{"x": 1, "y": 2, "width": 3, "height": 4}, [5, 6, "7", 8]]}, [(1, 2, 3, 4), (5, 6, 7, 8)], None),
+        ({"mask_url": B}, [], "mask_url"),
+        ({"mask_url": B, "boxes": [[0, 0, 1, 1]]}, [(0, 0, 1, 1)], "mask_url"),
+    ],
+)
+@pytest.mark.parametrize("model", EDITS["remove_watermark"].model_names)
+def test_what_a_request_marks(model: str, marks: dict[str, Any], boxes: Any, field: str | None) -> None:
+    """Boxes in both forms and a mask picture are read; nothing marked means that the mark is looked for."""
+    rule = candidate_of("remove_watermark", model).mask
+    assert rule is not None
+    area = rule.area(RemoveWatermarkRequest.model_validate({"image_url": A, **marks}))
+    if boxes is None:
+        assert area is None
+    else:
+        assert area is not None
+        assert (list(area.boxes), area.field) == (boxes, field)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        [1, 2, 3],
+        [1, 2, 3, 4, 5],
+        [1, 2, 0, 4],
+        [-1, 2, 3, 4],
+        [1, 2, 3, True],
+        [1.5, 2, 3, 4],
+        {"x": 1, "y": 2, "width": 3},
+        {"x": 1, "y": 2, "width": 3, "height": 4, "angle": 5},
+        "1,2,3,4",
+        7,
+    ],
+)
+def test_a_box_is_four_numbers(box: object) -> None:
+    """Anything else than four whole numbers that span an area is refused before anything is paid for."""
+    with pytest.raises(ValidationError):
+        RemoveWatermarkRequest.model_validate({"image_url": A, "boxes": [box]})
 
 
 PICTURE_ORDER = {"change_bg": [B, A], "change_cloth": [A, B, C], "expand": [A], "fix": [A], "remove_watermark": [A]}

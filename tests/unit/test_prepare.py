@@ -2,21 +2,30 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import httpx
 import pytest
+from PIL import Image
 from pydantic import SecretStr
 
 from emulator.rig import Rig
 from imgapi.app import InProcessTransport
 from imgapi.clock import SystemClock
-from imgapi.contract.edits import ChangeBgRequest, ChangeClothRequest, ExpandRequest, FixRequest
+from imgapi.contract.edits import (
+    ChangeBgRequest,
+    ChangeClothRequest,
+    ExpandRequest,
+    FixRequest,
+    RemoveWatermarkRequest,
+)
 from imgapi.dashscope.client import Account, DashScope
 from imgapi.edits.catalogue import EDITS
 from imgapi.edits.edit import Candidate
 from imgapi.edits.prepare import Inputs, Prepared, Preparer
-from imgapi.errors import CallerError, ImageTooLarge, InvalidParameter, SourceUnreachable, UnreadableImage
+from imgapi.errors import CallerError, ImageTooLarge, InvalidParameter, Overloaded, SourceUnreachable, UnreadableImage
+from imgapi.matting.cutout import Cutout, cut_out
 from imgapi.pictures.limits import PictureLimits
 from imgapi.pictures.probe import probe
 from imgapi.sources.fetch import Origin, Source
@@ -68,7 +77,11 @@ class Bench:
         """The preparer itself."""
         fetcher: Any = self.shelf
         workers: Any = Hands()
-        return Preparer(fetcher, workers, limits or PictureLimits(), self.dashscope, adapt=adapt)
+
+        async def cut_out_beside(content: bytes) -> Cutout:
+            return await asyncio.to_thread(cut_out, content)
+
+        return Preparer(fetcher, workers, limits or PictureLimits(), self.dashscope, cut_out_beside, adapt=adapt)
 
     @property
     def uploads(self) -> int:
@@ -251,8 +264,6 @@ async def test_errors_name_their_field(bench: Bench) -> None:
 
 async def test_small_file_is_brought_above_the_smallest(bench: Bench) -> None:
     """The try-on models refuse files below 5 KB, however large the picture is."""
-    from PIL import Image
-
     tiny = bench.shelf.put(URL, encode(Image.new("RGB", (200, 200), "white"), "png"))
     request = ChangeClothRequest(top_garment_url=tiny, bottom_garment_url=tiny, person_image_url=tiny)
     inputs = Inputs(request)
@@ -260,3 +271,68 @@ async def test_small_file_is_brought_above_the_smallest(bench: Bench) -> None:
     assert bench.uploads == 3
     assert prepared.changes
     assert probe(inputs.sources["top_garment_url"][0].content, PictureLimits()).size_bytes < 5 * 1024
+
+
+async def test_marked_area_becomes_a_mask_of_the_prepared_size(bench: Bench) -> None:
+    """The mask has the size of the picture as the model gets it, marks what was marked, and is handed over."""
+    url = bench.shelf.put(URL, encode(draw_photo(300, 200), "jpeg"))
+    mask = bench.shelf.put("https://example.com/mask.png", encode(Image.new("L", (300, 200)), "png"))
+    request = RemoveWatermarkRequest.model_validate({"image_url": url, "boxes": [[150, 100, 75, 50]], "mask_url": mask})
+    inputs = Inputs(request)
+    preparer = bench.preparer()
+    for _ in range(2):
+        prepared = await preparer.prepare(candidate("remove_watermark", "wanx2.1-imageedit"), inputs)
+    assert prepared.changes == ("resized 300x200 to 768x512",)
+    drawn = prepared.pictures["mask"]
+    assert (drawn.width, drawn.height) == (768, 512)
+    assert drawn.url.startswith("oss://")
+    assert sorted(bench.shelf.fetched) == sorted([url, mask])
+    assert bench.uploads == 4
+
+
+async def test_nothing_marked_needs_no_mask(bench: Bench) -> None:
+    """Without boxes and mask the picture goes on alone."""
+    url = bench.shelf.put(URL, encode(draw_photo(800, 600), "jpeg"))
+    prepared = await bench.preparer().prepare(
+        candidate("remove_watermark", "wanx2.1-imageedit"), Inputs(RemoveWatermarkRequest(image_url=url))
+    )
+    assert set(prepared.pictures) == {"image_url"}
+    assert bench.uploads == 0
+
+
+async def test_unusable_marks_name_their_field(bench: Bench) -> None:
+    """A mask of other proportions is told under `mask_url`, a box outside the picture under `boxes`."""
+    url = bench.shelf.put(URL, encode(draw_photo(800, 600), "jpeg"))
+    tall = bench.shelf.put("https://example.com/tall.png", encode(Image.new("L", (60, 80), 255), "png"))
+    for marks, field in (({"mask_url": tall}, "mask_url"), ({"boxes": [[800, 0, 5, 5]]}, "boxes")):
+        request = RemoveWatermarkRequest.model_validate({"image_url": url, **marks})
+        with pytest.raises(InvalidParameter) as caught:
+            await bench.preparer().prepare(candidate("remove_watermark", "wanx2.1-imageedit"), Inputs(request))
+        assert caught.value.field == field
+
+
+async def test_doubts_about_a_cut_out_are_passed_on(bench: Bench) -> None:
+    """What the matting warns of reaches the caller of the edit that needed it."""
+
+    async def doubtful(content: bytes) -> Cutout:
+        return Cutout(encode(draw_cutout(640, 480), "png"), 0.2, ("low_confidence",))
+
+    preparer = replace(bench.preparer(), cut_out=doubtful)
+    base = encode(draw_photo(640, 480), "jpeg")
+    prepared = await preparer.prepare(candidate("change_bg", "wanx-background-generation-v2"), background(bench, base))
+    assert prepared.warnings == ("low_confidence",)
+
+
+async def test_overload_names_no_field(bench: Bench) -> None:
+    """Only what the caller sent is about a field."""
+
+    class Busy:
+        async def run(self, *_: Any) -> None:
+            message = "Busy."
+            raise Overloaded(message)
+
+    workers: Any = Busy()
+    request = FixRequest(base_image_url=bench.shelf.put(URL, encode(draw_photo(800, 600), "jpeg")))
+    with pytest.raises(Overloaded) as caught:
+        await replace(bench.preparer(), workers=workers).prepare(candidate("fix", "wanx2.1-imageedit"), Inputs(request))
+    assert caught.value.field is None

@@ -1,6 +1,6 @@
 """The public words of the six edits: requests and replies as documented."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -104,12 +104,67 @@ class RemoveBgRequest(Request):
     image_url: ImageUrl
 
 
+class Box(Request):
+    """A rectangle of a picture, in its pixels, counted from its top left corner."""
+
+    x: Annotated[int, Field(ge=0, description="Of the left edge.")]
+    y: Annotated[int, Field(ge=0, description="Of the top edge.")]
+    width: Annotated[int, Field(ge=1)]
+    height: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def read_list(cls, value: object) -> object:
+        """Read `[x, y, width, height]`, the short form of a box."""
+        if not isinstance(value, list):
+            return value
+        names = tuple(cls.model_fields)
+        if len(value) != len(names):
+            message = f"must be [x, y, width, height], and {len(value)} numbers were sent"
+            raise ValueError(message)
+        return dict(zip(names, value, strict=True))
+
+
+def _describe_short_form(schema: dict[str, Any]) -> None:
+    """Say that a box may also be a list of four numbers."""
+    numbers = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 4, "maxItems": 4}
+    boxes = schema["anyOf"][0]
+    boxes["items"] = {"anyOf": [boxes["items"], {**numbers, "title": "[x, y, width, height]"}]}
+
+
 class RemoveWatermarkRequest(Request):
     """Remove text and logo watermarks, keep the content."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"image_url": EXAMPLE_URL}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"image_url": EXAMPLE_URL},
+                {"image_url": EXAMPLE_URL, "boxes": [{"x": 520, "y": 430, "width": 110, "height": 40}]},
+            ]
+        }
+    )
 
     image_url: ImageUrl
+    boxes: Annotated[
+        list[Box] | None,
+        Field(
+            max_length=64,
+            json_schema_extra=_describe_short_form,
+            description=(
+                "Where the watermark is, if it is not to be looked for; `[x, y, width, height]` will do for each. "
+                "Measured in the picture as it is shown, its EXIF orientation applied."
+            ),
+        ),
+    ] = None
+    mask_url: Annotated[
+        ImageUrl | None,
+        Field(
+            description=(
+                "A picture of the size of the first, white where the watermark is and black elsewhere; "
+                "added to `boxes` when both are sent. Same forms as any image field."
+            )
+        ),
+    ] = None
 
 
 class ResultLink(Reply):
@@ -151,7 +206,9 @@ class EditReply(Reply):
     engine: Annotated[
         str,
         Field(
-            description="`dashscope:<model>` for the model's work, `local-preview` for what this installation painted.",
+            description=(
+                "`dashscope:<model>` or `onnx:<model>` for a model's work, `local-preview` for what was painted here."
+            ),
             examples=["dashscope:wanx2.1-imageedit", "local-preview"],
         ),
     ]
@@ -163,6 +220,20 @@ class EditReply(Reply):
         Field(
             description="What was changed in the inputs so that the model takes them; absent when nothing was.",
             examples=[["resized 300x200 to 768x512"]],
+        ),
+    ] = None
+    warnings: Annotated[
+        list[str] | None,
+        Field(
+            description="What may be wrong with the pictures; hints, absent when there are none.",
+            examples=[["low_confidence", "touches_border"]],
+        ),
+    ] = None
+    ignored: Annotated[
+        list[str] | None,
+        Field(
+            description="Fields of the request that a local preview makes no use of; absent when there are none.",
+            examples=[["prompt"]],
         ),
     ] = None
 
@@ -180,7 +251,6 @@ class RemoveBgReply(PicturesReply):
     confidence: Annotated[
         float | None, Field(ge=0, le=1, description="How sure the matting is of its subject; a hint, not a promise.")
     ] = None
-    warnings: Annotated[list[str] | None, Field(description="What may be wrong with the cut-out.")] = None
 
 
 class ExpandReply(EditReply):

@@ -18,7 +18,9 @@ class Operation(Reply):
 
     path: str
     summary: str
-    engine: Annotated[str, Field(description="`dashscope`, `local-preview` or `local`.")]
+    engine: Annotated[
+        str, Field(description="`dashscope`, `local-preview`, `local`, or `onnx:` and a matting model's name.")
+    ]
     models: Annotated[list[str], Field(description="The upstream models that may serve it, in order.")]
 
 
@@ -32,6 +34,13 @@ class Limits(Reply):
     max_frames: int
     max_svg_bytes: int
     max_svg_pixels: int
+    max_json_bytes: Annotated[int, Field(description="Of a JSON body, its data URLs not counted.")]
+    max_form_fields: int
+    max_url_characters: int
+    body_seconds: Annotated[float, Field(description="For a whole request body to arrive.")]
+    source_seconds: Annotated[float, Field(description="For fetching one URL, redirects included.")]
+    worker_seconds: Annotated[float, Field(description="For decoding or painting one picture.")]
+    max_waiting_pictures: Annotated[int, Field(description="Beyond it the answer is 503 with `Retry-After`.")]
 
 
 class OperationsReply(Reply):
@@ -39,7 +48,7 @@ class OperationsReply(Reply):
 
     version: str
     upstream: Annotated[str, Field(description="`dashscope`, or `emulator` when no key is set.")]
-    matting: str
+    matting: Annotated[str, Field(description="`classical`, or `onnx:` and the name of the model that cuts out.")]
     svg_renderer: str
     prepare: Annotated[bool, Field(description="Whether inputs that a model would refuse are made to fit.")]
     operations: list[Operation]

@@ -40,6 +40,32 @@ class InputRule(Generic[R]):
 
 
 @dataclass(frozen=True, slots=True)
+class MarkedArea:
+    """What a request marks in one of its pictures.
+
+    Args:
+        boxes: x, y, width and height each, in pixels of the picture as the caller sees it.
+        field: The public field that holds a mask picture, white where marked; None when there is none.
+    """
+
+    boxes: Sequence[tuple[int, int, int, int]]
+    field: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MaskRule(Generic[R]):
+    """A model that reads what the request marks as a picture of its own, named 'mask'.
+
+    Args:
+        of: The public field of the picture that is marked; the mask gets its size.
+        area: Reads it from the request; None when nothing is marked, and then there is no mask.
+    """
+
+    of: str
+    area: Callable[[R], MarkedArea | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate(Generic[R]):
     """One upstream model that can serve an edit.
 
@@ -50,6 +76,7 @@ class Candidate(Generic[R]):
         inputs: What it takes, by public field.
         body: Writes the submit from the request and the prepared pictures by public field.
         usual_seconds: How long it usually runs, before anything was learned (docs/upstream.md#run-times).
+        mask: How the area that a request marks becomes one more picture.
     """
 
     model: str
@@ -58,6 +85,7 @@ class Candidate(Generic[R]):
     inputs: Mapping[str, InputRule[R]]
     body: Callable[[R, Mapping[str, PreparedPicture]], SubmitBody]
     usual_seconds: float
+    mask: MaskRule[R] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +102,8 @@ class Finished:
     ended_at: float
     urls: Sequence[str]
     failures: Sequence[FailedPicture] = field(default_factory=tuple)
+    warnings: Sequence[str] = ()
+    ignored: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +155,8 @@ def common_fields(finished: Finished) -> dict[str, Any]:
         "engine": finished.engine,
         "upstream_task_id": finished.upstream_task_id,
         "prepared": list(finished.prepared) or None,
+        "warnings": list(finished.warnings) or None,
+        "ignored": list(finished.ignored) or None,
     }
 
 

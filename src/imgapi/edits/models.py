@@ -10,7 +10,7 @@ from imgapi.dashscope.wire import (
     Message,
     SubmitBody,
 )
-from imgapi.edits.edit import Candidate, InputRule, PreparedPicture, R
+from imgapi.edits.edit import Candidate, InputRule, MaskRule, PreparedPicture, R
 from imgapi.pictures.fit import Bounds
 
 KILOBYTE, MEGABYTE = 1024, 1024 * 1024
@@ -88,6 +88,7 @@ def successors(
     fields: Iterable[str],
     body: Callable[[str, R, Mapping[str, PreparedPicture]], SubmitBody],
     canvas: Callable[[R], tuple[float, float, float, float]] | None = None,
+    mask: MaskRule[R] | None = None,
 ) -> tuple[Candidate[R], Candidate[R]]:
     """Describe the two successors of every picture model: general editors that follow an instruction.
 
@@ -95,6 +96,7 @@ def successors(
         fields: The public fields that hold pictures.
         body: Writes the submit for the model named first.
         canvas: As `InputRule.canvas`.
+        mask: As `Candidate.mask`.
     """
     wan: InputRule[R] = InputRule(WAN_PICTURE, canvas=canvas)
     qwen: InputRule[R] = InputRule(QWEN_PICTURE, canvas=canvas)
@@ -107,6 +109,7 @@ def successors(
             inputs=dict.fromkeys(names, wan),
             body=lambda request, pictures: body(WAN, request, pictures),
             usual_seconds=15.0,
+            mask=mask,
         ),
         Candidate(
             model=QWEN,
@@ -115,6 +118,7 @@ def successors(
             inputs=dict.fromkeys(names, qwen),
             body=lambda request, pictures: body(QWEN, request, pictures),
             usual_seconds=15.0,
+            mask=mask,
         ),
     )
 
