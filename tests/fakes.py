@@ -39,6 +39,10 @@ class VirtualClock:
         """Seconds since the clock was made."""
         return self._now
 
+    def jump(self, seconds: float) -> None:
+        """Let time pass where nobody sleeps."""
+        self._now += seconds
+
     def time(self) -> float:
         """Seconds since the epoch."""
         return EPOCH_SECONDS + self._now
@@ -212,6 +216,7 @@ class TaskSimulator:
         self.queries: list[float] = []
         self.lists: list[float] = []
         self.tells_times = True
+        self.running_word = "RUNNING"
 
     def submit(
         self,
@@ -240,7 +245,7 @@ class TaskSimulator:
 
     def _status(self, task: SimulatedTask) -> str:
         now = self.clock.monotonic()
-        return "PENDING" if now < task.begins else "RUNNING" if now < task.ends else "SUCCEEDED"
+        return "PENDING" if now < task.begins else self.running_word if now < task.ends else "SUCCEEDED"
 
     def _query(self, task_id: str) -> dict[str, Any]:
         task = self.tasks.get(task_id)

@@ -41,12 +41,15 @@ class Upstream:
         self.scripts: dict[str, list[Step]] = {}
         self.submits: list[dict[str, Any]] = []
         self.cancels: list[str] = []
+        self.headers: dict[str, str] = {}
         self.before_submit: Callable[[], None] = lambda: None
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         """Answer one call."""
         if request.method == "GET":
-            return await self.simulator(request)
+            answer = await self.simulator(request)
+            answer.headers.update(self.headers)
+            return answer
         if request.url.path.endswith("/cancel"):
             self.cancels.append(request.url.path)
             return httpx.Response(200, json={"request_id": "r"})
@@ -75,6 +78,7 @@ class StandInPreparer:
     def __init__(self) -> None:
         self.error: ImgapiError | None = None
         self.changes: tuple[str, ...] = ()
+        self.warnings: tuple[str, ...] = ()
         self.refused_models: dict[str, ImgapiError] = {}
 
     async def prepare(self, candidate: Candidate[Any], inputs: Inputs) -> Prepared:
@@ -82,7 +86,7 @@ class StandInPreparer:
         if self.error or candidate.model in self.refused_models:
             raise self.error or self.refused_models[candidate.model]
         pictures = {name: PreparedPicture(getattr(inputs.request, name), 800, 600) for name in candidate.inputs}
-        return Prepared(pictures, self.changes)
+        return Prepared(pictures, self.changes, self.warnings)
 
 
 class StandInRemoveBg:
@@ -129,11 +133,15 @@ class House:
         self.preparer = StandInPreparer()
         self.log = MemoryLog()
         scene = PollingScene(self.upstream, self.clock)
+        dashscope = scene.poller.dashscope
+        dashscope.announce = dashscope.breaker.announce = lambda event, subject: self.log.warning(
+            event, subject=subject
+        )
         self.runner = TaskRunner(
             edits=EDITS,
             remove_bg=cast("RemoveBg", StandInRemoveBg()),
             preparer=cast("Preparer", self.preparer),
-            dashscope=scene.poller.dashscope,
+            dashscope=dashscope,
             pacing=Pacing(self.clock, LIMITS, max_waiting),
             poller=scene.poller,
             clock=self.clock,

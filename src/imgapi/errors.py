@@ -14,7 +14,8 @@ ImgapiError
 │   ├── TaskNotFound       no such task
 │   ├── TaskNotCancellable the task has gone too far to be canceled
 │   ├── ResultExpired      the result was there and is gone
-│   └── IdempotencyConflict  one key, two bodies
+│   ├── IdempotencyConflict  one key, two bodies
+│   └── QuotaExceeded      the caller's key has no requests or pictures left for now
 ├── UpstreamError          the upstream did not do its part
 │   ├── UpstreamThrottled  it asked us to slow down until our patience ended
 │   ├── UpstreamUnavailable  it could not be reached, or failed without having accepted
@@ -58,9 +59,8 @@ class ImgapiError(Exception):
         self.task_id = task_id
         self.upstream_task_id = upstream_task_id
 
-    def about(self, field: str) -> Self:
-        """Name the public field this failure is about, unless a deeper floor already has."""
-        self.field = self.field or field
+    def about(self, _field: str) -> Self:
+        """Name the public field this failure is about; only a `CallerError` is about one."""
         return self
 
     @property
@@ -75,6 +75,11 @@ class CallerError(ImgapiError):
     """What the caller sent can't be used; the caller can change that."""
 
     code = "invalid_request"
+
+    def about(self, field: str) -> Self:
+        """Name the public field this failure is about, unless a deeper floor already has."""
+        self.field = self.field or field
+        return self
 
 
 class InvalidParameter(CallerError):
@@ -153,6 +158,21 @@ class IdempotencyConflict(CallerError):
     """One idempotency key came with two different bodies."""
 
     code = "idempotency_conflict"
+
+
+class QuotaExceeded(CallerError):
+    """The caller's key has no requests or pictures left for now.
+
+    Args:
+        message: One sentence for the caller.
+        retry_after: Seconds until there are some again.
+    """
+
+    code = "quota_exceeded"
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class UpstreamError(ImgapiError):

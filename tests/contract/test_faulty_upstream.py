@@ -86,10 +86,11 @@ async def lift_limits(emulator: Emulator) -> None:
 
 
 def clean(bench: Bench) -> Bench:
-    """Clear the script, the record and the memory of retired models."""
+    """Clear the script, the record, and the memory of retired models and refusals."""
     bench.emulator.faults.reset()
     bench.emulator.ledger.reset()
     bench.service.parts.runner.retired._until.clear()
+    bench.service.parts.dashscope.breaker._circuits.clear()
     return bench
 
 
@@ -181,6 +182,16 @@ def test_final_refusal_is_not_sent_again(bench: Bench, picture: str, fault: str)
     do, status, code = FINAL[fault]
     bench.script(SUBMIT, do, times=None)
     assert_refused(fix(bench, picture), status, code)
+    assert (bench.submits, bench.created) == (1, 0)
+
+
+@pytest.mark.parametrize("fault", ["429 unpaid", "401", "arrears"])
+def test_refused_account_is_not_asked_again_at_once(bench: Bench, picture: str, fault: str) -> None:
+    """After one refusal of the account nothing is sent for a while; every caller is told at once."""
+    do, status, code = FINAL[fault]
+    bench.script(SUBMIT, do, times=None)
+    for _ in range(4):
+        assert_refused(fix(bench, picture), status, code)
     assert (bench.submits, bench.created) == (1, 0)
 
 

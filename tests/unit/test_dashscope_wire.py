@@ -64,6 +64,16 @@ def test_temporary_uploads_are_noticed(url: str) -> None:
         assert body.names_temporary_upload is url.startswith("oss://")
 
 
+def test_words_that_look_like_an_upload_are_words() -> None:
+    """A prompt is no address, whatever it begins with."""
+    body = SubmitBody(
+        model="m",
+        input=ImageEditInput(function="expand", prompt="oss://dashscope-instant/a", base_image_url=A),
+        parameters=ImageEditParameters(),
+    )
+    assert not body.names_temporary_upload
+
+
 @pytest.mark.parametrize("status", list(TaskStatus))
 def test_documented_statuses_are_read(status: TaskStatus) -> None:
     """Each documented status is read as itself, and four of them are the end."""

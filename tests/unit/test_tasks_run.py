@@ -330,6 +330,30 @@ async def test_an_unusable_input_costs_nothing() -> None:
     assert not house.log.named("submit intended")
 
 
+async def test_what_an_engine_tells_reaches_the_caller() -> None:
+    """Warnings of preparation and engine are told once; ignored parameters only where the request has them."""
+    house = House()
+    house.preparer.warnings = ("low_confidence",)
+    house.upstream.headers = {
+        "X-Imgapi-Engine": "local-preview",
+        "X-Imgapi-Warnings": "low_confidence, touches_border",
+        "X-Imgapi-Ignored": "prompt, ref_prompt",
+    }
+    reply = await house.run()
+    assert (reply.engine, reply.warnings, reply.ignored) == (
+        "local-preview",
+        ["low_confidence", "touches_border"],
+        ["prompt"],
+    )
+
+
+async def test_the_model_itself_tells_nothing_of_the_kind() -> None:
+    """Without such headers the reply has neither field."""
+    reply = await House().run()
+    assert reply.warnings is None
+    assert reply.ignored is None
+
+
 async def test_the_local_edit_runs_here() -> None:
     """Removing a background never asks the upstream."""
     house = House()

@@ -17,14 +17,18 @@ import httpx
 from pydantic import SecretStr, ValidationError
 
 from imgapi.clock import Clock
-from imgapi.dashscope.faults import FaultKind, classify, to_error
-from imgapi.dashscope.wire import Answer, SubmitBody, TaskList, TaskOutput, Usage
-from imgapi.errors import ImgapiError, TaskLost, UpstreamThrottled, UpstreamUnavailable
+from imgapi.dashscope.breaker import Breaker
+from imgapi.dashscope.faults import ACCOUNT_CODES, Fault, FaultKind, classify, plain_words, to_error
+from imgapi.dashscope.wire import Answer, SubmitBody, TaskList, TaskOutput, Usage, is_known_status
+from imgapi.errors import ImgapiError, TaskLost, UpstreamMisconfigured, UpstreamThrottled, UpstreamUnavailable
 
 MAX_ANSWER_BYTES = 1024 * 1024
 ENGINE_HEADER = "X-Imgapi-Engine"
+WARNINGS_HEADER = "X-Imgapi-Warnings"
+IGNORED_HEADER = "X-Imgapi-Ignored"
 LIST_PAGE_SIZE = 100
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
+_MOST_UNHEARD = 100
 
 # The request can't have been read when the connection was never made.
 NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
@@ -66,11 +70,15 @@ class Report:
         output: The upstream's `output`.
         usage: The upstream's `usage`, on success.
         engine: What made the pictures when it was not the model itself.
+        warnings: What such an engine says may be wrong with them.
+        ignored: The parameters that such an engine made no use of, in the upstream's names.
     """
 
     output: TaskOutput
     usage: Usage | None = None
     engine: str | None = None
+    warnings: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 class Turns(Protocol):
@@ -97,6 +105,7 @@ class DashScope:
         clock: For pauses between attempts.
         patience: Attempts and time limits.
         jitter: Returns a number in [0, 1).
+        announce: Told what an operator should look at, for the log: an event and what it is about.
     """
 
     http: httpx.AsyncClient
@@ -105,6 +114,13 @@ class DashScope:
     clock: Clock
     patience: Patience = field(default_factory=Patience)
     jitter: Callable[[], float] = random.random
+    announce: Callable[[str, str], object] = lambda _event, _subject: None
+    breaker: Breaker = field(init=False)
+    _unheard: set[str] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        """Make the breaker, which learns from every submit; whoever starts an edit asks it first."""
+        self.breaker = Breaker(self.clock, self.announce)
 
     async def submit(self, path: str, body: SubmitBody, *, asynchronous: bool, turns: Turns | None = None) -> Report:
         """Start a task, or for a synchronous model do the whole of it.
@@ -123,6 +139,8 @@ class DashScope:
             UpstreamMisconfigured: Key, account or quota.
             TaskLost: The request may have been accepted, and can't be followed. It was not sent again.
         """
+        # It may have opened while this request waited for its turn.
+        self.breaker.refuse_if_open(body.model)
         headers = {"X-DashScope-Async": "enable"} if asynchronous else {}
         if body.names_temporary_upload:
             headers["X-DashScope-OssResourceResolve"] = "enable"
@@ -132,11 +150,11 @@ class DashScope:
         attempt = 0
         while True:
             attempt += 1
-            outcome = await self._submit_once(path, content, headers, limit)
+            outcome = await self._submit_once(path, body.model, content, headers, limit)
             if isinstance(outcome, Report):
                 return outcome
             error, pause = outcome
-            if attempt >= self.patience.attempts:
+            if attempt >= self.patience.attempts or self.breaker.is_open(body.model):
                 raise error
             pause = pause if pause is not None else self._pause(attempt)
             if self.clock.monotonic() + pause > deadline:
@@ -148,7 +166,7 @@ class DashScope:
                 await turns.wait()
 
     async def _submit_once(
-        self, path: str, content: bytes, headers: Mapping[str, str], limit: float
+        self, path: str, model: str, content: bytes, headers: Mapping[str, str], limit: float
     ) -> Report | tuple[ImgapiError, float | None]:
         """Send a submit; return the report, or the failure after which it may be sent again; raise any other."""
         headers = {**headers, "Content-Type": "application/json"}
@@ -160,19 +178,32 @@ class DashScope:
             error = UpstreamUnavailable("The upstream can't be reached; nothing was started, so try again later.")
             error.detail = type(exc).__name__
             error.__cause__ = exc
+            self.breaker.unreached(error)
             return error, None
         except (httpx.HTTPError, TimeoutError, AnswerTooLarge) as exc:
             raise _lost(f"{type(exc).__name__} after the request was sent") from exc
+        self.breaker.reached()
         answer = read_answer(answer_bytes)
         if status == HTTPStatus.OK:
+            self.breaker.admitted(model)
             if answer is None or answer.output is None:
                 raise _lost("a 200 without a readable output")
             if answer.output.task_id is None and answer.output.choices is None and answer.output.code is None:
                 raise _lost("a 200 without a task id")
-            return Report(answer.output, answer.usage, answer_headers.get(ENGINE_HEADER))
-        return self._refused(status, answer_headers, answer)
+            return _report(answer.output, answer.usage, answer_headers)
+        return self._refused(status, answer_headers, answer, model)
 
-    def _refused(self, status: int, headers: httpx.Headers, answer: Answer | None) -> tuple[ImgapiError, float | None]:
+    def note_fault(self, fault: Fault, model: str) -> None:
+        """Let the breaker learn from a refusal: the operator's faults open it, any other shows that the key is good."""
+        if fault.kind is FaultKind.OPERATOR:
+            error = UpstreamMisconfigured(fault.sentence, detail=fault.detail)
+            self.breaker.refused(error, None if fault.code in ACCOUNT_CODES else model)
+        elif fault.kind is not FaultKind.INTERNAL:
+            self.breaker.admitted(model)
+
+    def _refused(
+        self, status: int, headers: httpx.Headers, answer: Answer | None, model: str
+    ) -> tuple[ImgapiError, float | None]:
         """Return the failure of a refusal that may be sent again, with the pause asked for; raise any other."""
         # A gateway that waited for the model in vain says 408 in some places and 504 in others: both leave it open.
         is_refusal = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
@@ -186,6 +217,8 @@ class DashScope:
                 raise to_error(classify("", "")) from None
             raise _lost(f"HTTP {status} without a readable refusal")
         fault = classify(answer.code, answer.message or "")
+        if is_refusal:
+            self.note_fault(fault, model)
         if fault.kind is FaultKind.RETIRED:
             raise ModelRetired(fault.sentence, detail=fault.detail)
         if fault.kind in {FaultKind.THROTTLED, FaultKind.UNAVAILABLE}:
@@ -212,7 +245,14 @@ class DashScope:
             return Report(TaskOutput(task_id=upstream_task_id, task_status="UNKNOWN"))
         if status != HTTPStatus.OK or answer is None or answer.output is None or answer.output.task_status is None:
             raise UpstreamUnavailable("The upstream's answer says nothing about the task.", detail=f"HTTP {status}")
-        return Report(answer.output, answer.usage, headers.get(ENGINE_HEADER))
+        self._note_status(answer.output.task_status)
+        return _report(answer.output, answer.usage, headers)
+
+    def _note_status(self, status: str) -> None:
+        """Announce a status that no page documents, once; it is taken for RUNNING."""
+        if not is_known_status(status) and status not in self._unheard and len(self._unheard) < _MOST_UNHEARD:
+            self._unheard.add(status)
+            self.announce("status unheard of", plain_words(status))
 
     async def list_statuses(self, status: str, *, page: int) -> tuple[Mapping[str, str], int]:
         """Look at a page of the tasks that are of one status now; return statuses by task, and the page count.
@@ -312,6 +352,20 @@ def read_answer(body: bytes) -> Answer | None:
         return Answer.model_validate_json(body)
     except ValidationError:
         return None
+
+
+def _report(output: TaskOutput, usage: Usage | None, headers: httpx.Headers) -> Report:
+    return Report(
+        output,
+        usage,
+        headers.get(ENGINE_HEADER),
+        warnings=_words(headers, WARNINGS_HEADER),
+        ignored=_words(headers, IGNORED_HEADER),
+    )
+
+
+def _words(headers: httpx.Headers, name: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in headers.get(name, "").split(",") if word.strip())
 
 
 def _retry_after(headers: httpx.Headers, now: float) -> float | None:

@@ -69,6 +69,14 @@ _DOWNLOAD = (
 _UNREADABLE = "The model could not read a picture of this request; send a complete JPEG or PNG."
 _REFUSED = "The upstream's content inspection refused this request; send other pictures or other words."
 
+# These concern the whole account; any other fault of the operator's may concern one model only.
+ACCOUNT_CODES = frozenset(
+    {
+        *("InvalidApiKey", "NOT AUTHORIZED", "Arrearage", "CommodityNotPurchased"),
+        *("PrepaidBillOverdue", "PostpaidBillOverdue", "WorkSpaceNotFound", "Workspace.AccessDenied"),
+    }
+)
+
 # code, or the beginning of one when it ends in ".": the longest match counts.
 TABLE: dict[str, Fault] = {
     "InvalidApiKey": Fault(_O, _OPERATOR),

@@ -72,7 +72,7 @@ async def _upload_once(dashscope: DashScope, content: bytes, *, model: str, suff
 async def _policy(dashscope: DashScope, model: str) -> UploadPolicy:
     status, _, body = await dashscope.get("/uploads", {"action": "getPolicy", "model": model})
     if status != HTTPStatus.OK:
-        raise _no_policy(status, read_answer(body) or Answer())
+        raise _no_policy(dashscope, model, status, read_answer(body) or Answer())
     try:
         return UploadPolicyAnswer.model_validate_json(body).data
     except ValidationError as exc:
@@ -80,11 +80,13 @@ async def _policy(dashscope: DashScope, model: str) -> UploadPolicy:
         raise UpstreamUnavailable(message, detail=f"getPolicy answered HTTP {status} and can't be read") from exc
 
 
-def _no_policy(status: int, answer: Answer) -> ImgapiError:
+def _no_policy(dashscope: DashScope, model: str, status: int, answer: Answer) -> ImgapiError:
     fault = classify(answer.code or "", answer.message or "")
     if fault.kind is FaultKind.RETIRED:
         return ModelRetired(fault.sentence, detail=fault.detail)
     if fault.kind is FaultKind.OPERATOR or status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        refused = fault if fault.kind is FaultKind.OPERATOR else classify("InvalidApiKey", f"HTTP {status}")
+        dashscope.note_fault(refused, model)
         return to_error(classify("AccessDenied", f"getPolicy answered HTTP {status} {fault.detail}"))
     message = "The upstream gives no place for the prepared picture; nothing was started, so try again later."
     return UpstreamUnavailable(message, detail=f"getPolicy answered HTTP {status} {fault.detail}")

@@ -109,18 +109,19 @@ class SubmitBody(_Sent):
     @property
     def names_temporary_upload(self) -> bool:
         """Whether any picture is an `oss://` address, which the upstream resolves only when a header asks it to."""
-        return any(text.startswith("oss://") for text in _texts(self.to_json()["input"]))
+        return any(url.startswith("oss://") for url in _picture_urls(self.to_json()["input"]))
 
 
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _texts(inner)
+def _picture_urls(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if isinstance(inner, str) and (name == "image" or name.endswith("_url")):
+                yield inner
+            else:
+                yield from _picture_urls(inner)
     elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _texts(inner)
+            yield from _picture_urls(inner)
 
 
 def _text_or_none(value: object) -> object:
@@ -152,6 +153,11 @@ class TaskStatus(StrEnum):
     def is_terminal(self) -> bool:
         """Whether the task will never change again."""
         return self in {self.SUCCEEDED, self.FAILED, self.CANCELED, self.UNKNOWN}
+
+
+def is_known_status(text: str) -> bool:
+    """Say whether a status is one of those that are documented."""
+    return text in {status.value for status in TaskStatus}
 
 
 def read_status(text: str | None) -> TaskStatus:

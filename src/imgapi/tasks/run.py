@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
@@ -206,13 +207,15 @@ class TaskRunner:
         self, edit: Edit[Any, Any], candidate: Candidate[Any], inputs: Inputs, life: Life
     ) -> EditReply:
         submitted_at = self.clock.time()
-        prepared = await self.preparer.prepare(candidate, inputs)
         lane = self.pacing.lane(candidate.model, candidate.usual_seconds)
-        async with lane.place():
-            await lane.spacing.wait()
-            scheduled_at = self.clock.time()
-            body = candidate.body(inputs.request, prepared.pictures)
-            accepted = await self._submit(edit, candidate, body, lane.spacing, life)
+        async with AsyncExitStack() as place:
+            with self.dashscope.breaker.attempt(candidate.model):
+                prepared = await self.preparer.prepare(candidate, inputs)
+                await place.enter_async_context(lane.place())
+                await lane.spacing.wait()
+                scheduled_at = self.clock.time()
+                body = candidate.body(inputs.request, prepared.pictures)
+                accepted = await self._submit(edit, candidate, body, lane.spacing, life)
             try:
                 report = await self._see_end(edit, candidate, accepted, inputs.request)
             except ImgapiError as exc:
@@ -230,6 +233,8 @@ class TaskRunner:
             ended_at=self.clock.time(),
             urls=urls,
             failures=failures,
+            warnings=(*prepared.warnings, *(word for word in report.warnings if word not in prepared.warnings)),
+            ignored=[name for name in report.ignored if name in type(inputs.request).model_fields],
         )
         reply: EditReply = edit.reply(finished)
         return reply
