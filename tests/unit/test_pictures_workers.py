@@ -25,8 +25,8 @@ from imgapi.pictures.convert import convert_to_png
 from imgapi.pictures.limits import PictureLimits
 from imgapi.pictures.probe import probe
 from imgapi.pictures.resize import resize
-from imgapi.pictures.workers import Workers
-from pictures import decode, draw_photo, encode, svg_bytes
+from imgapi.pictures.workers import SMALL_BYTES, Workers
+from pictures import decode, draw_photo, encode, note_arrival, svg_bytes
 
 LIMITS = PictureLimits()
 
@@ -88,7 +88,7 @@ async def test_the_waiting_line_is_bounded(workers: Workers) -> None:
 
 
 async def test_cancelling_frees_the_place(workers: Workers) -> None:
-    """Callers who leave, running or waiting, make room long before their work would have ended."""
+    """Callers who leave the line make room at once; those whose work is under way, when it ends or soon after."""
     calls = [asyncio.create_task(workers.run(time.sleep, 0.35)) for _ in range(4)]
     await asyncio.sleep(0.02)
     started = time.monotonic()
@@ -96,9 +96,19 @@ async def test_cancelling_frees_the_place(workers: Workers) -> None:
         call.cancel()
     await asyncio.gather(*calls, return_exceptions=True)
     assert all(call.cancelled() for call in calls)
-    await asyncio.sleep(0.05)
-    assert await asyncio.gather(*[workers.run(abs, -1) for _ in range(4)]) == [1] * 4
-    assert time.monotonic() - started < 1
+    assert await asyncio.gather(*[workers.run(abs, -1) for _ in range(2)]) == [1] * 2
+    assert time.monotonic() - started < 0.9
+
+
+async def test_abandoned_work_is_ended_soon() -> None:
+    """Work that nobody waits for and that goes on is ended with its process; the next call has a new one."""
+    async with Workers(count=1, max_waiting=1, timeout_seconds=30.0, preload=(), abandoned_seconds=0.1) as workers:
+        call = asyncio.create_task(workers.run(time.sleep, 20))
+        await asyncio.sleep(0.05)
+        call.cancel()
+        started = time.monotonic()
+        assert await workers.run(abs, -1) == 1
+        assert time.monotonic() - started < 5
 
 
 async def test_many_cancellations_break_nothing(workers: Workers) -> None:
@@ -270,3 +280,32 @@ asyncio.run(main())
         time.sleep(0.02)
     else:
         assert not Path(f"/proc/{pid}/cmdline").exists()
+
+
+async def test_small_pictures_go_first_and_large_ones_still_go(tmp_path: Path) -> None:
+    """Small ones that came later are served before large ones, four for each large one."""
+    path = tmp_path / "order"
+    async with Workers(count=1, max_waiting=30, timeout_seconds=10.0, preload=()) as workers:
+        busy = asyncio.create_task(workers.run(time.sleep, 0.1))
+        await asyncio.sleep(0.02)
+        large = [asyncio.create_task(workers.run(note_arrival, b"L" * (SMALL_BYTES + 1), str(path))) for _ in range(3)]
+        await asyncio.sleep(0)
+        small = [asyncio.create_task(workers.run(note_arrival, b"s", str(path))) for _ in range(9)]
+        await asyncio.gather(busy, *large, *small)
+    assert path.read_bytes() == b"ssssLssssLsL"
+
+
+async def test_line_full_of_large_pictures_has_room_for_small_ones() -> None:
+    """When a further large one is refused, a small one is still taken, up to a quarter of the line."""
+    async with Workers(count=1, max_waiting=8, timeout_seconds=10.0, preload=()) as workers:
+        busy = [asyncio.create_task(workers.run(time.sleep, 0.05)) for _ in range(1)]
+        large = [asyncio.create_task(workers.run(len, b"L" * (SMALL_BYTES + 1))) for _ in range(8)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await workers.run(len, b"L" * (SMALL_BYTES + 1))
+        small = [asyncio.create_task(workers.run(len, b"s")) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await workers.run(len, b"s")
+        assert await asyncio.gather(*small) == [1, 1]
+        await asyncio.gather(*busy, *large)

@@ -5,20 +5,18 @@ Each process has a socket and a thread of its own here, so one that hangs, dies 
 
 import asyncio
 import queue
+import socket
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from multiprocessing import Pipe
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, Self, TypeVar
 
 from imgapi.errors import ImageTooLarge, ImgapiError, Overloaded, UnreadableImage
-from imgapi.pictures.worker_process import Job, Outcome, Setup
-
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
+from imgapi.pictures.worker_process import Channel, Job, Outcome, Setup
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,6 +24,9 @@ R = TypeVar("R")
 _GIBIBYTE = 1024**3
 _START_SECONDS = 60.0
 _STOP_SECONDS = 2.0
+# Icons, thumbnails and health checks: served first, since they take milliseconds.
+SMALL_BYTES = 32 * 1024
+_SMALL_IN_A_ROW = 4
 PRELOADED = (
     "imgapi.pictures.convert",
     "imgapi.pictures.fit",
@@ -43,10 +44,37 @@ class _WorkerDied(Exception):
     """The process ended, or was killed, before it answered."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Call:
     job: Job
+    future: "Future[Any]" = field(default_factory=Future)
     cancelled: bool = False
+
+    @property
+    def is_small(self) -> bool:
+        """Whether what it works on is small enough to go first."""
+        return 0 < sum(len(each) for each in self.job.arguments if isinstance(each, bytes)) <= SMALL_BYTES
+
+
+class _Line:
+    """Calls in the order in which they are served: small ones first, a large one after every few of them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._small: deque[_Call] = deque()
+        self._large: deque[_Call] = deque()
+        self._in_a_row = 0
+
+    def put(self, call: _Call) -> None:
+        with self._lock:
+            (self._small if call.is_small else self._large).append(call)
+
+    def take(self) -> _Call:
+        """Take the next; there is one for every `put`."""
+        with self._lock:
+            is_large_due = not self._small or (self._large and self._in_a_row >= _SMALL_IN_A_ROW)
+            self._in_a_row = 0 if is_large_due else self._in_a_row + 1
+            return (self._large if is_large_due else self._small).popleft()
 
 
 class _Worker:
@@ -56,7 +84,7 @@ class _Worker:
         self._setup = setup
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._connection: Connection[Any, Any] | None = None
+        self._connection: Channel | None = None
         self._is_ready = False
         self._is_killed = False
 
@@ -67,7 +95,8 @@ class _Worker:
             if self._process is not None and self._process.poll() is None and not self._is_killed:
                 return
         self.discard()
-        ours, theirs = Pipe()
+        near, theirs = socket.socketpair()
+        ours = Channel(near)
         with theirs:
             process = subprocess.Popen(  # noqa: S603 - this interpreter, arguments of our own
                 [sys.executable, "-P", "-m", "imgapi.pictures.worker_process", str(theirs.fileno())],
@@ -117,7 +146,7 @@ class _Worker:
         try:
             if not connection.poll(timeout_seconds):
                 raise TimeoutError
-            outcome: Outcome = connection.recv()
+            outcome: Outcome = connection.receive()
         except (EOFError, ConnectionError) as exc:
             raise _WorkerDied from exc
         return outcome
@@ -149,10 +178,12 @@ class Workers:
 
     Args:
         count: Processes, which is calls at the same time.
-        max_waiting: Calls that may wait for a process; one more is refused.
+        max_waiting: Calls that may wait for a process; one more is refused. A quarter more may wait whose pictures
+            have at most 32 KiB; these are served first, four for every larger one.
         timeout_seconds: Wall-clock limit of one call, waiting excluded; its process is killed and replaced.
         max_memory_bytes: Address space one process may take beyond what its imports did.
         preload: Modules each process imports at its start, before it takes calls.
+        abandoned_seconds: How long a call may go on that nobody waits for any more.
     """
 
     def __init__(
@@ -163,9 +194,14 @@ class Workers:
         timeout_seconds: float,
         max_memory_bytes: int = 3 * _GIBIBYTE,
         preload: Sequence[str] = PRELOADED,
+        abandoned_seconds: float = 1.0,
     ) -> None:
+        self._abandoned_seconds = abandoned_seconds
         self._count = count
         self._places = count + max_waiting
+        # Kept for small calls, so that a line full of large ones doesn't shut them out.
+        self._small_places = max(1, max_waiting // 4)
+        self._line = _Line()
         self._timeout_seconds = timeout_seconds
         self._taken = 0
         self._lock = threading.Lock()
@@ -207,7 +243,8 @@ class Workers:
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a module-level function in a worker process; arguments and result must pickle.
 
-        Cancelling the awaiting task frees the place at once; a call that is under way is ended with its process.
+        Cancelling the awaiting task frees a place in the line at once. A call that is under way gets a moment to end by
+        itself, since a process is worth more than that; then it is ended with its process.
 
         Raises:
             Overloaded: All processes are busy and the waiting line is full, or the pool is closed.
@@ -216,38 +253,48 @@ class Workers:
             Exception: Whatever the function raises.
         """
         call = _Call(Job(function, args, kwargs))
-        future = self._enter(call)
+        self._enter(call)
         try:
-            outcome: R = await asyncio.wrap_future(future)
+            outcome: R = await asyncio.wrap_future(call.future)
         except asyncio.CancelledError:
-            self._abandon(call)
+            call.cancelled = True
+            asyncio.get_running_loop().call_later(self._abandoned_seconds, self._end, call)
             raise
         return outcome
 
-    def _enter(self, call: _Call) -> "Future[Any]":
+    def _enter(self, call: _Call) -> None:
+        places = self._places + (self._small_places if call.is_small else 0)
         with self._lock:
             if self._is_closed:
                 raise Overloaded("the server is shutting down; try again in a moment", retry_after=5.0)
-            if self._taken >= self._places:
+            if self._taken >= places:
                 raise Overloaded(
                     f"{self._taken} pictures are being worked on or waiting, as many as this server takes; "
                     "try again in a moment",
                 )
             self._taken += 1
-            future = self._threads.submit(self._perform, call)
-        future.add_done_callback(self._leave)
-        return future
+            call.future.add_done_callback(self._leave)
+            self._line.put(call)
+            self._threads.submit(self._serve_next)
 
     def _leave(self, _future: "Future[Any]") -> None:
         with self._lock:
             self._taken -= 1
 
-    def _abandon(self, call: _Call) -> None:
+    def _end(self, call: _Call) -> None:
         with self._lock:
-            call.cancelled = True
             worker = self._serving.get(id(call))
             if worker is not None:
                 worker.kill()
+
+    def _serve_next(self) -> None:
+        call = self._line.take()
+        if not call.future.set_running_or_notify_cancel():
+            return
+        try:
+            call.future.set_result(self._perform(call))
+        except Exception as exc:  # noqa: BLE001 - the border of the thread: whoever waits must hear of it
+            call.future.set_exception(exc)
 
     def _perform(self, call: _Call) -> Any:
         worker = self._idle.get()
