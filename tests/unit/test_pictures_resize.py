@@ -8,7 +8,7 @@ from PIL import Image, ImageCms
 from imgapi.errors import ImageTooLarge, InvalidParameter, UnreadableImage
 from imgapi.pictures.limits import PictureLimits
 from imgapi.pictures.resize import Resized, resize
-from imgapi.pictures.scale import scaled_to_range
+from imgapi.pictures.scale import resample, scaled_to_range
 from pictures import (
     animated_gif,
     decode,
@@ -249,3 +249,15 @@ def test_png_whose_end_chunk_is_missing_is_made_whole() -> None:
     resized = run(content[:-12])
     assert resized.content.endswith(content[-12:])
     assert decode(resized.content).size == (60, 40)
+
+
+@pytest.mark.parametrize("factor", [1.6, 1.95, 2.5, 3.0, 4.9])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_scaling_down_is_lanczos(mode: str, factor: float) -> None:
+    """The faster way to a smaller picture gives what Pillow's Lanczos gives, to the eye and by 45 dB."""
+    image = photo("astronaut").convert(mode)
+    size = (round(image.width / factor), round(image.height / factor))
+    ours = np.asarray(resample(image, size)).astype(np.float64)
+    exact = np.asarray(image.resize(size, Image.Resampling.LANCZOS)).astype(np.float64)
+    assert ours.shape == exact.shape
+    assert 10 * np.log10(255**2 / ((ours - exact) ** 2).mean()) > 45

@@ -1,17 +1,20 @@
 """SVG rendering: the same by both renderers, and nothing of the machine gets in."""
 
 import base64
+import io
 import os
 import subprocess
 import sys
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from imgapi.errors import ImageTooLarge, InvalidParameter, UnreadableImage
 from imgapi.pictures.fonts import generic_families
-from imgapi.pictures.svg import render_svg
+from imgapi.pictures.svg import render_svg, render_svg_png
 from imgapi.pictures.svg_clean import clean_svg
 from imgapi.pictures.svg_document import parse_svg
 from pictures import SVG_LEAD, draw_photo, encode, png_claiming, svg_bytes
@@ -236,7 +239,7 @@ if sys.argv[1] == "none":
     sys.modules["cairosvg"] = None
 from imgapi.errors import CapabilityMissing
 from imgapi.pictures.fonts import generic_families
-from imgapi.pictures.svg import render_svg
+from imgapi.pictures.svg import render_svg, render_svg_png
 try:
     image = render_svg(b'<svg xmlns="http://www.w3.org/2000/svg" width="7" height="5"/>',
                        renderer="resvg", max_pixels=100, max_bytes=1000)
@@ -256,3 +259,50 @@ except CapabilityMissing as error:
         )
         if argument == "none":
             assert done.stdout == "missing\n"
+
+
+SHAPES = (
+    '<defs><linearGradient id="g"><stop stop-color="red"/><stop offset="1" stop-color="blue" stop-opacity="0.3"/>'
+    '</linearGradient><filter id="f"><feGaussianBlur stdDeviation="3"/></filter>'
+    '<radialGradient id="r" fx="30%"><stop stop-color="gold"/><stop offset="1"/></radialGradient></defs>'
+    '<rect x="5" y="5" width="60" height="40" rx="9" fill="url(#g)" stroke="#123" stroke-width="1.5"/>'
+    '<circle cx="70" cy="60" r="25" fill="url(#r)" filter="url(#f)" opacity="0.8"/>'
+    '<path d="M10 90 Q 50 20 90 90 T 110 70" fill="none" stroke="green" stroke-dasharray="4 2"/>'
+)
+SIZE = 'width="120" height="100" viewBox="0 0 120 100"'
+
+
+def test_both_bindings_of_resvg_draw_the_same() -> None:
+    """A drawing without text goes the faster way; an empty text sends it the other, and no pixel differs."""
+    fast = render_svg(svg_bytes(SHAPES, attributes=SIZE), renderer="resvg", **BOUNDS)
+    full = render_svg(svg_bytes(SHAPES + "<text/>", attributes=SIZE), renderer="resvg", **BOUNDS)
+    assert np.array_equal(np.asarray(fast), np.asarray(full))
+    assert np.asarray(fast)[:, :, 3].any()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<svg transform="rotate(45 60 50)" x="40" y="30" width="40" height="40"><rect width="40" height="40"/></svg>',
+        (
+            '<defs><radialGradient id="g" fr="100%"><stop stop-color="red"/><stop offset="1" stop-color="lime"/>'
+            '</radialGradient></defs><circle cx="60" cy="50" r="40" fill="url(#g)"/>'
+        ),
+    ],
+    ids=["turned frame", "focal radius"],
+)
+def test_what_the_older_resvg_does_not_know_is_left_to_the_newer(body: str) -> None:
+    """SVG 2's transform of an inner frame and focal radius are drawn, whether there is text beside them or not."""
+    alone = render_svg(svg_bytes(body, attributes=SIZE), renderer="resvg", **BOUNDS)
+    beside_text = render_svg(svg_bytes(body + "<text/>", attributes=SIZE), renderer="resvg", **BOUNDS)
+    assert np.array_equal(np.asarray(alone), np.asarray(beside_text))
+
+
+def test_rendering_is_handed_on_as_a_clean_png() -> None:
+    """The renderer's own PNG goes out with sRGB stated and nothing else said."""
+    content = render_svg_png(svg_bytes(SHAPES, attributes=SIZE), renderer="resvg", **BOUNDS)
+    names = [content[place : place + 4] for place in (12, 37)]
+    assert names == [b"IHDR", b"sRGB"]
+    with Image.open(io.BytesIO(content)) as image:
+        assert (image.mode, image.size) == ("RGBA", (120, 100))
+        assert not set(image.info) - {"srgb"}

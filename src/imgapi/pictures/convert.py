@@ -4,16 +4,16 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from imgapi.pictures.chunks import strip_png
+from imgapi.pictures.chunks import stated_colours, strip_png
 from imgapi.pictures.colour import as_srgb, is_srgb, profile_fits
-from imgapi.pictures.deep import decode_deep, encode_deep_png, is_deep_colour
+from imgapi.pictures.deep import decode_deep, deep_profile, encode_deep_png, is_deep_colour
 from imgapi.pictures.encode import encode_png
 from imgapi.pictures.frames import all_frames as every_frame
 from imgapi.pictures.frames import first_frame
 from imgapi.pictures.limits import PictureLimits, check_total_pixels
 from imgapi.pictures.probe import PictureInfo, probe
 from imgapi.pictures.rasters import decoding, open_raster
-from imgapi.pictures.svg import render_svg
+from imgapi.pictures.svg import render_svg_png
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,13 @@ def convert_to_png(content: bytes, *, all_frames: bool, limits: PictureLimits, s
     """
     info = probe(content, limits)
     if info.format == "svg":
-        image = render_svg(
+        rendered = render_svg_png(
             content,
             renderer=svg_renderer,
             max_pixels=limits.max_svg_pixels,
             max_bytes=limits.max_svg_bytes,
         )
-        return Converted("svg", (encode_png(image),))
+        return Converted("svg", (rendered,))
     if not all_frames or info.frames == 1:
         return Converted(info.format, (_convert_first(content, info),))
     check_total_pixels(info.total_pixels, limits)
@@ -61,21 +61,31 @@ def _convert_first(content: bytes, info: PictureInfo) -> bytes:
         deep = _convert_deep(content, info, 0)
         if deep is not None:
             return deep
-    image = first_frame(content, info)
-    profile = image.info.get("icc_profile")
     if info.format == "png" and info.orientation == 1:
-        fits = profile_fits(image)
+        stripped = _strip(content, info)
+        if stripped is not None:
+            return stripped
+    image = first_frame(content, info)
+    stated = stated_colours(content) if info.format == "png" and not image.info.get("icc_profile") else ()
+    image = as_srgb(image)
+    return encode_png(image, _kept_profile(image), stated=stated)
+
+
+def _strip(content: bytes, info: PictureInfo) -> bytes | None:
+    """Take out what is not pixels; None if the colours have to be converted or the file has to be written anew."""
+    with decoding("png"):
+        with open_raster(content, "png") as image:
+            profile, fits = image.info.get("icc_profile"), profile_fits(image)
         # 16-bit samples stay as they are under their profile, since the conversion knows only 8.
         if not profile or info.deep or (fits and is_srgb(profile)):
             return strip_png(content, keep_profile=fits)
-    image = as_srgb(image)
-    return encode_png(image, _kept_profile(image))
+    return None
 
 
 def _convert_pages(content: bytes, info: PictureInfo, limits: PictureLimits) -> list[bytes]:
     pages = []
     for number, page in enumerate(every_frame(content, info, limits)):
-        deep = _convert_deep(content, info, number) if is_deep_colour(info) else None
+        deep = _convert_deep(content, info, number)
         image = as_srgb(page)
         pages.append(encode_png(image, _kept_profile(image)) if deep is None else deep)
     return pages
@@ -85,9 +95,7 @@ def _convert_deep(content: bytes, info: PictureInfo, page: int) -> bytes | None:
     pixels = decode_deep(content, info, page)
     if pixels is None:
         return None
-    with decoding(info.format), open_raster(content, info.format) as image:
-        profile = image.info.get("icc_profile") if profile_fits(image) else None
-    return encode_deep_png(pixels, profile)
+    return encode_deep_png(pixels, deep_profile(content, info, page))
 
 
 def _kept_profile(image: Image.Image) -> bytes | None:

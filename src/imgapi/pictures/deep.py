@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from imgapi.errors import UnreadableImage
-from imgapi.pictures.chunks import strip_png
+from imgapi.pictures import tiff_samples
+from imgapi.pictures.chunks import state_colours
+from imgapi.pictures.colour import profile_fits
+from imgapi.pictures.encode import StatedColours
+from imgapi.pictures.png_sound import read_sound
+from imgapi.pictures.rasters import decoding, open_raster
 
 if TYPE_CHECKING:
     from imgapi.pictures.probe import PictureInfo
@@ -28,19 +34,59 @@ def is_deep_colour(info: "PictureInfo") -> bool:
 
 
 def decode_deep(content: bytes, info: "PictureInfo", page: int = 0) -> DeepPixels | None:
-    """Decode 16-bit pixels, EXIF orientation applied; None if OpenCV has no 16-bit reading of this file."""
+    """Decode 16-bit colour pixels, orientation applied; None if there is no 16-bit reading of this file."""
+    if info.format != "tiff":
+        return _decode_png(content, info)
+    with decoding("tiff"):
+        directory = tiff_samples.page_at(content, page)
+        if not tiff_samples.is_needed(directory) or tiff_samples.mode_of(directory) not in _COLOUR_MODES:
+            return None
+        samples = tiff_samples.decode(content, directory)
+    order = [2, 1, 0, 3][: samples.shape[2]]
+    return np.ascontiguousarray(_orient(samples[..., order], directory.orientation))
+
+
+def deep_profile(content: bytes, info: "PictureInfo", page: int = 0) -> bytes | None:
+    """Give the ICC profile of 16-bit colour pixels, None if there is none that fits them."""
+    with decoding(info.format):
+        if info.format == "tiff":
+            image = Image.new("RGB", (1, 1))
+            image.info["icc_profile"] = tiff_samples.page_at(content, page).profile
+        else:
+            image = open_raster(content, info.format)
+    return image.info.get("icc_profile") if profile_fits(image) else None
+
+
+def _decode_png(content: bytes, info: "PictureInfo") -> DeepPixels | None:
     import cv2
 
-    encoded = np.frombuffer(content, np.uint8)
+    encoded = np.frombuffer(read_sound(content).write(animated=False), np.uint8)
     try:
-        found, pages = cv2.imdecodemulti(encoded, cv2.IMREAD_UNCHANGED, range=(page, page + 1))
+        pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
-    if not found or not pages or pages[0].dtype != np.uint16:
+    if pixels is None or pixels.dtype != np.uint16:
         return None
-    # OpenCV turns a TIFF by its own orientation tag.
-    orientation = 1 if info.format == "tiff" else info.orientation
-    return np.ascontiguousarray(_orient(np.asarray(pages[0], np.uint16), orientation))
+    return np.ascontiguousarray(_orient(np.asarray(pixels, np.uint16), info.orientation))
+
+
+def decode_odd_tiff(content: bytes, page: int) -> Image.Image | None:
+    """Decode a TIFF page that Pillow has no mode for, oriented: I;16, or CMYK, RGB or RGBA of 8 bits; None for others.
+
+    Its ICC profile is in `info["icc_profile"]`.
+    """
+    directory = tiff_samples.page_at(content, page)
+    if not tiff_samples.is_needed(directory):
+        return None
+    samples = _orient(tiff_samples.decode(content, directory), directory.orientation)
+    if samples.shape[2] == 1:
+        image = Image.fromarray(np.ascontiguousarray(samples[..., 0]))
+    else:
+        eight_bits = np.ascontiguousarray((samples >> 8).astype(np.uint8))
+        image = Image.fromarray(eight_bits, "CMYK" if tiff_samples.mode_of(directory) == "CMYK" else None)
+    if directory.profile:
+        image.info["icc_profile"] = directory.profile
+    return image
 
 
 def _orient(pixels: DeepPixels, orientation: int) -> DeepPixels:
@@ -66,11 +112,11 @@ def resample_deep(pixels: DeepPixels, size: tuple[int, int]) -> DeepPixels:
     return np.rint(np.clip(resized, 0, _FULL)).astype(np.uint16)
 
 
-def encode_deep_png(pixels: DeepPixels, profile: bytes | None) -> bytes:
-    """Write a 16-bit PNG that states the profile, or sRGB."""
+def encode_deep_png(pixels: DeepPixels, profile: bytes | None, stated: StatedColours = ()) -> bytes:
+    """Write a 16-bit PNG that states the profile, or else the stated colour chunks, or sRGB."""
     import cv2
 
     done, encoded = cv2.imencode(".png", pixels)
     if not done:
         raise UnreadableImage("the 16-bit picture can't be written as PNG")
-    return strip_png(encoded.tobytes(), profile=profile)
+    return state_colours(encoded.tobytes(), profile, stated)

@@ -6,7 +6,9 @@ from itertools import islice
 from PIL import Image
 
 from imgapi.errors import UnreadableImage
-from imgapi.pictures import gif
+from imgapi.pictures import bmp, gif, tiff_pages
+from imgapi.pictures.deep import decode_odd_tiff
+from imgapi.pictures.jpeg_sound import decode_without_end
 from imgapi.pictures.limits import PictureLimits, check_size
 from imgapi.pictures.probe import PictureInfo
 from imgapi.pictures.rasters import decoding, open_raster, orient, oriented_size
@@ -26,13 +28,38 @@ def first_frame(content: bytes, info: PictureInfo, *, target: tuple[int, int] | 
     with decoding(info.format):
         if info.format == "gif":
             return _first(gif.composited_frames(content), info)
+        if info.format == "bmp":
+            return _decode_bmp(content, info)
+        if info.format == "tiff" and (odd := decode_odd_tiff(content, 0)) is not None:
+            return odd
         image = open_raster(content, info.format)
         if info.format == "jpeg" and target is not None:
             width, height = oriented_size(*target, info.orientation)
             image.draft(None, (round(width * _DRAFT_MARGIN), round(height * _DRAFT_MARGIN)))
-        image.load()
+        image = _load(image, content)
         # Pillow turns a TIFF while loading it.
         return image if info.format == "tiff" else orient(image, info.orientation)
+
+
+def _load(image: Image.Image, content: bytes) -> Image.Image:
+    try:
+        image.load()
+    except OSError:
+        if image.format != "JPEG" or content.rstrip(b"\x00").endswith(b"\xff\xd9"):
+            raise
+        return decode_without_end(content)
+    return image
+
+
+def _decode_bmp(content: bytes, info: PictureInfo) -> Image.Image:
+    embedded = bmp.read_header(content).embedded
+    if embedded is None:
+        return bmp.decode(content)
+    image = open_raster(bmp.embedded_picture(content), embedded)
+    if image.size != (info.width, info.height):
+        raise UnreadableImage(f"the bmp picture says it is {info.width}x{info.height} pixels, its {embedded} does not")
+    image.load()
+    return image
 
 
 def _first(frames: Iterator[Image.Image], info: PictureInfo) -> Image.Image:
@@ -45,6 +72,8 @@ def all_frames(content: bytes, info: PictureInfo, limits: PictureLimits) -> Iter
     """Decode every frame in order, one held at a time; a page of a TIFF has its own size."""
     if info.format == "gif":
         frames = gif.composited_frames(content)
+    elif info.format == "tiff" and info.frames > 1:
+        frames = _tiff_pages(content, info, limits)
     elif info.frames > 1:
         frames = _seek_frames(content, info, limits)
     else:
@@ -58,21 +87,41 @@ def all_frames(content: bytes, info: PictureInfo, limits: PictureLimits) -> Iter
 
 
 def _seek_frames(content: bytes, info: PictureInfo, limits: PictureLimits) -> Iterator[Image.Image]:
-    with open_raster(content, info.format) as image:
+    with open_raster(content, info.format, animated=True) as image:
         # The default image of an APNG that is not part of its animation.
         hidden = 1 if getattr(image, "default_image", False) else 0
         for number in range(hidden, info.frames + hidden):
             image.seek(number)
             check_size(*image.size, max_pixels=limits.max_pixels, max_side=limits.max_side)
             image.load()
-            frame = image.copy()
-            yield frame if info.format == "tiff" else orient(frame, info.orientation)
+            yield orient(image.copy(), info.orientation)
+
+
+def _tiff_pages(content: bytes, info: PictureInfo, limits: PictureLimits) -> Iterator[Image.Image]:
+    pages = list(tiff_pages.read_pages(content))
+    opened: Image.Image | None = None
+    first = 0
+    for number, page in enumerate(pages):
+        check_size(page.width, page.height, max_pixels=limits.max_pixels, max_side=limits.max_side)
+        odd = decode_odd_tiff(content, number)
+        if odd is not None:
+            yield odd
+            continue
+        if opened is None:
+            # Pillow opens no file whose first page it can't read.
+            opened, first = open_raster(tiff_pages.beginning_at(content, page), info.format), number
+        opened.seek(number - first)
+        opened.load()
+        yield opened.copy()
 
 
 def verify(content: bytes, info: PictureInfo) -> None:
     """Make sure that the pixels decode to their end, as cheaply as the format allows; UnreadableImage if not."""
+    if info.format == "png":
+        # Taking out its metadata reads all of its pixels.
+        return
     with decoding(info.format), open_raster(content, info.format) as image:
         if info.format == "jpeg":
             # An eighth still reads every coefficient but computes few pixels.
             image.draft(None, (1, 1))
-        image.load()
+        _load(image, content)

@@ -13,10 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from imgapi.errors import ImageTooLarge
+
 _IMAGE, _EXTENSION, _TRAILER = 0x2C, 0x21, 0x3B
 _GRAPHIC_CONTROL = 0xF9
 _COLOUR_TABLE, _INTERLACED, _TABLE_SIZE = 0x80, 0x40, 0x07
 _TO_BACKGROUND, _TO_PREVIOUS = 2, 3
+# Indices of one frame, a byte each; the canvas itself is bounded elsewhere.
+_MAX_FRAME_PIXELS = 100_000_000
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -83,19 +87,37 @@ def read_frames(content: bytes) -> Iterator[GifFrame]:
                 transparent_index = control[3] if control[0] & 1 else None
             offset = _skip_blocks(content, offset + 2)
         elif kind == _IMAGE:
-            place = _read(content, offset + 1, 9)
-            left, top, width, height = (int.from_bytes(place[at : at + 2], "little") for at in (0, 2, 4, 6))
-            start = offset + 10 + _table_bytes(place[8])
-            palette = content[offset + 10 : start] or screen.palette
-            offset = _skip_blocks(content, start + 1)
-            interlaced = bool(place[8] & _INTERLACED)
-            yield GifFrame(
-                left, top, width, height, interlaced, palette, transparent_index, disposal, slice(start, offset)
-            )
+            frame, offset = _read_image(content, offset, screen, transparent_index, disposal)
+            yield frame
             transparent_index, disposal = None, 0
         else:
             # Browsers and libraries pass over stray bytes between blocks.
             offset += 1
+
+
+def _read_image(
+    content: bytes, offset: int, screen: _Screen, transparent_index: int | None, disposal: int
+) -> tuple[GifFrame, int]:
+    """Read the image block at `offset`; tell where the next block begins."""
+    place = _read(content, offset + 1, 9)
+    left, top, width, height = (int.from_bytes(place[at : at + 2], "little") for at in (0, 2, 4, 6))
+    start = offset + 10 + _table_bytes(place[8])
+    palette = content[offset + 10 : start] or screen.palette
+    try:
+        end = _skip_blocks(content, start + 1)
+    except EOFError:
+        if width and height:
+            raise
+        # Without pixels there are no data that could be missing.
+        end = len(content)
+    interlaced = bool(place[8] & _INTERLACED)
+    frame = GifFrame(left, top, width, height, interlaced, palette, transparent_index, disposal, slice(start, end))
+    return frame, end
+
+
+def is_empty(content: bytes) -> bool:
+    """Tell whether the file is whole and draws nothing: a canvas, then the trailer."""
+    return next(read_frames(content), None) is None and content.endswith(b";")
 
 
 def canvas_size(content: bytes) -> tuple[int, int]:
@@ -111,6 +133,8 @@ def composited_frames(content: bytes) -> Iterator[Image.Image]:
     """Give each frame as a viewer shows it, of the canvas's size: RGBA, or RGB where nothing is transparent."""
     width, height = canvas_size(content)
     canvas: Pixels = np.zeros((height, width, 4), np.uint8)
+    if is_empty(content):
+        yield Image.fromarray(canvas)
     for frame in read_frames(content):
         rows, columns = slice(frame.top, frame.top + frame.height), slice(frame.left, frame.left + frame.width)
         before = canvas[rows, columns].copy() if frame.disposal == _TO_PREVIOUS else None
@@ -127,7 +151,7 @@ def _draw(region: Pixels, content: bytes, frame: GifFrame) -> None:
     height, width = region.shape[:2]
     if not height or not width:
         return
-    indices = _decode(content, frame)[:height, :width]
+    indices = _decode(content, frame, height)[:height, :width]
     colours = np.zeros((256, 4), np.uint8)
     colours[:, 3] = 255
     known = np.frombuffer(frame.palette or bytes(value for grey in range(256) for value in (grey,) * 3), np.uint8)
@@ -139,9 +163,15 @@ def _draw(region: Pixels, content: bytes, frame: GifFrame) -> None:
         region[drawn] = colours[indices[drawn]]
 
 
-def _decode(content: bytes, frame: GifFrame) -> Pixels:
-    """Decode the colour indices of one frame, H×W uint8, as a GIF of its own that Pillow reads."""
-    size = frame.width.to_bytes(2, "little") + frame.height.to_bytes(2, "little")
+def _decode(content: bytes, frame: GifFrame, visible_rows: int) -> Pixels:
+    """Decode the colour indices of one frame, H×W uint8, as a GIF of its own that Pillow reads.
+
+    Rows below the canvas are left out, unless interlacing puts them between those above.
+    """
+    rows = frame.height if frame.interlaced else visible_rows
+    if frame.width * rows > _MAX_FRAME_PIXELS:
+        raise ImageTooLarge(f"a frame of the gif picture is {frame.width}x{frame.height} pixels, far beyond its canvas")
+    size = frame.width.to_bytes(2, "little") + rows.to_bytes(2, "little")
     # A table that is no grey ramp keeps Pillow from reading the indices as anything but indices.
     table = bytes(value for index in range(256) for value in (index, 0, 0))
     flags = _INTERLACED if frame.interlaced else 0

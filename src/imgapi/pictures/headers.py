@@ -1,18 +1,30 @@
 """Sizes, frames and flags read from the headers of raster formats, before any library allocates for them."""
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from imgapi.errors import ImageTooLarge, UnreadableImage
-from imgapi.pictures import chunks, gif
+from imgapi.pictures import bmp, chunks, gif, tiff_pages, tiff_samples
+from imgapi.pictures.jpeg_sound import jpeg_segments
+from imgapi.pictures.png_sound import MAX_CHUNKS, read_sound
 from imgapi.pictures.rasters import exif_orientation
 
-# More chunks than any writer makes of a picture within the byte limit; beyond it, only the walk itself would cost.
-_MAX_CHUNKS = 100_000
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PNG_ALPHA_TYPES = frozenset({4, 6})
+_ANY_DEPTH = 0
+# Pillow's modes by depth and colour type.
+_PNG_MODES = {
+    (1, 0): "1",
+    (16, 0): "I;16",
+    (16, 4): "RGBA",
+    (_ANY_DEPTH, 0): "L",
+    (_ANY_DEPTH, 2): "RGB",
+    (_ANY_DEPTH, 3): "P",
+    (_ANY_DEPTH, 4): "LA",
+    (_ANY_DEPTH, 6): "RGBA",
+}
 _DEEP_BITS = 16
+_MORE_THAN_8_BITS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +43,7 @@ class Header:
 
 def read_jpeg(content: bytes, _max_frames: int) -> Header:
     """Read the frame header (SOFn) of a JPEG."""
-    for marker, body in chunks.jpeg_segments(content):
+    for marker, body in jpeg_segments(content):
         if marker in _JPEG_FRAMES:
             height, width = struct.unpack_from(">HH", body, 1)
             return Header(width, height)
@@ -39,24 +51,15 @@ def read_jpeg(content: bytes, _max_frames: int) -> Header:
 
 
 def read_png(content: bytes, _max_frames: int) -> Header:
-    """Read IHDR, acTL, tRNS and eXIf of a PNG, wherever they are."""
-    width, height = struct.unpack_from(">II", content, 16)
-    depth, colour_type = content[24], content[25]
-    frames, orientation, transparent = 1, 1, colour_type in _PNG_ALPHA_TYPES
-    for count, chunk in enumerate(chunks.png_chunks(content)):
-        if count > _MAX_CHUNKS:
-            raise UnreadableImage(f"the png picture has more than {_MAX_CHUNKS} chunks")
-        if chunk.name == b"acTL":
-            frames = max(1, int.from_bytes(chunk.body[:4], "big"))
-        elif chunk.name == b"tRNS":
-            transparent = True
-        elif chunk.name == b"eXIf":
-            orientation = exif_orientation(bytes(chunk.body))
+    """Read what a PNG is, wherever its chunks lie."""
+    png = read_sound(content)
+    depth, colour_type = png.header[8], png.header[9]
+    transparent = colour_type in _PNG_ALPHA_TYPES or any(name == b"tRNS" for name, _ in png.ancillary)
     return Header(
-        width,
-        height,
-        frames=frames,
-        orientation=orientation,
+        *png.size,
+        frames=max(1, len(png.frames)),
+        mode=_PNG_MODES.get((depth, colour_type)) or _PNG_MODES[_ANY_DEPTH, colour_type],
+        orientation=exif_orientation(png.exif),
         transparent=transparent,
         deep=depth == _DEEP_BITS,
     )
@@ -67,8 +70,8 @@ def read_webp(content: bytes, max_frames: int) -> Header:
     width = height = frames = 0
     alpha, orientation = False, 1
     for count, chunk in enumerate(chunks.riff_chunks(content)):
-        if count > _MAX_CHUNKS:
-            raise UnreadableImage(f"the webp picture has more than {_MAX_CHUNKS} chunks")
+        if count > MAX_CHUNKS:
+            raise UnreadableImage(f"the webp picture has more than {MAX_CHUNKS} chunks")
         body = chunk.body
         if chunk.name == b"VP8X":
             alpha = bool(body[0] & 0x10)
@@ -104,34 +107,22 @@ def read_gif(content: bytes, max_frames: int) -> Header:
     except EOFError:
         # The first frame may be whole; decoding tells.
         frames += 1
-    if not frames:
+    if not frames and not gif.is_empty(content):
         raise EOFError
-    return Header(width, height, frames=frames, mode="P", transparent=transparent)
+    return Header(width, height, frames=max(1, frames), mode="P", transparent=transparent or not frames)
 
 
 def read_bmp(content: bytes, _max_frames: int) -> Header:
-    """Read the size from a BMP's OS/2 or Windows information header."""
-    size_of_header = int.from_bytes(content[14:18], "little")
-    if size_of_header == 12:  # noqa: PLR2004 - BITMAPCOREHEADER, the only one with 16-bit sides
-        width, height = struct.unpack_from("<HH", content, 18)
-    else:
-        width, height = struct.unpack_from("<ii", content, 18)
-    return Header(abs(width), abs(height))
-
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    width: int
-    height: int
-    orientation: int
-    bits: int
+    """Read size and kind of a BMP."""
+    header = bmp.read_header(content)
+    return Header(header.width, header.height, mode=header.mode, transparent=header.mode == "RGBA")
 
 
 def read_tiff(content: bytes, max_frames: int) -> Header:
-    """Read the first page's size, and the number and pixels of all pages, of a TIFF or BigTIFF."""
-    first: _Page | None = None
+    """Read the first page's size and kind, and the number and pixels of all pages, of a TIFF or BigTIFF."""
+    first: tiff_pages.TiffPage | None = None
     frames = total_pixels = 0
-    for page in _tiff_pages(content):
+    for page in tiff_pages.read_pages(content):
         first = first or page
         frames += 1
         total_pixels += page.width * page.height
@@ -143,48 +134,9 @@ def read_tiff(content: bytes, max_frames: int) -> Header:
         first.width,
         first.height,
         frames=frames,
+        mode=tiff_samples.mode_of(first) if tiff_samples.is_needed(first) else None,
         orientation=first.orientation,
+        transparent=tiff_samples.is_needed(first) and tiff_samples.has_alpha(first),
         total_pixels=total_pixels,
-        deep=first.bits == _DEEP_BITS,
+        deep=max(first.bits) >= _MORE_THAN_8_BITS,
     )
-
-
-def _tiff_pages(content: bytes) -> Iterator[_Page]:
-    order = "<" if content.startswith(b"II") else ">"
-    big = content[2:4] in (b"+\x00", b"\x00+")
-    count_layout, entry_layout, next_layout = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
-    (offset,) = struct.unpack_from(order + next_layout, content, 8 if big else 4)
-    seen: set[int] = set()
-    while offset and offset not in seen:
-        seen.add(offset)
-        (entries,) = struct.unpack_from(order + count_layout, content, offset)
-        offset += struct.calcsize(count_layout)
-        step = struct.calcsize(order + entry_layout)
-        if offset + entries * step > len(content):
-            raise EOFError
-        tags: dict[int, int] = {}
-        for at in range(offset, offset + entries * step, step):
-            tag, kind, count, value = struct.unpack_from(order + entry_layout, content, at)
-            if tag in _TIFF_TAGS:
-                tags[tag] = _tiff_value(content, order, kind, count, value)
-        orientation = tags.get(274, 1)
-        yield _Page(
-            tags.get(256, 0), tags.get(257, 0), orientation if orientation in range(1, 9) else 1, tags.get(258, 1)
-        )
-        (offset,) = struct.unpack_from(order + next_layout, content, offset + entries * step)
-
-
-# ImageWidth, ImageLength, BitsPerSample, Orientation
-_TIFF_TAGS = frozenset({256, 257, 258, 274})
-_TIFF_KINDS = {1: "B", 3: "H", 4: "I", 16: "Q"}
-
-
-def _tiff_value(content: bytes, order: str, kind: int, count: int, value: bytes) -> int:
-    """Read a tag's first value, which lies in the entry itself where it fits and elsewhere in the file where not."""
-    layout = _TIFF_KINDS.get(kind)
-    if layout is None:
-        return 0
-    if count * struct.calcsize(layout) <= len(value):
-        return int(struct.unpack_from(order + layout, value)[0])
-    (offset,) = struct.unpack(order + ("Q" if len(value) == 8 else "I"), value)  # noqa: PLR2004 - BigTIFF's pointers
-    return int(struct.unpack_from(order + layout, content, offset)[0])

@@ -1,20 +1,25 @@
 """Opening encoded pixels with Pillow, its faults and its global settings kept in here."""
 
 import io
+import struct
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from PIL import ExifTags, Image, JpegImagePlugin
+from PIL import ExifTags, Image, JpegImagePlugin, PngImagePlugin
 
 from imgapi.errors import ImgapiError, UnreadableImage
+from imgapi.pictures.jpeg_sound import bare_jpeg
+from imgapi.pictures.png_sound import MAX_PROFILE_BYTES, read_sound
 
 # Sizes are checked against PictureLimits before each decode; Pillow's own threshold would only add a warning.
 Image.MAX_IMAGE_PIXELS = None
+# Texts are taken out before Pillow sees a PNG, so this bounds only ICC profiles.
+PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES
 
-_PLUGINS = {"png": "PNG", "webp": "WEBP", "tiff": "TIFF", "gif": "GIF", "bmp": "BMP"}
+_PLUGINS = {"png": "PNG", "webp": "WEBP", "tiff": "TIFF", "gif": "GIF"}
 _QUARTER_TURNS = frozenset({5, 6, 7, 8})
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -52,14 +57,20 @@ def _sentence(format_name: str, exc: Exception) -> str:
     return f"the {format_name} picture is damaged and can't be decoded; save it anew and send that"
 
 
-def open_raster(content: bytes, format_name: str) -> Image.Image:
-    """Read the header of a JPEG, PNG, WebP, TIFF, GIF or BMP; pixels come with `load()`.
+def open_raster(content: bytes, format_name: str, *, animated: bool = False) -> Image.Image:
+    """Read the header of a JPEG, PNG, WebP, TIFF or GIF; pixels come with `load()`. An APNG opens still by default.
 
     Both belong inside `decoding`, after the limits were checked.
     """
     if format_name == "jpeg":
         # Image.open would make a multi-picture file of a phone's JPEG with a gain map; its first picture is meant.
-        return JpegImagePlugin.JpegImageFile(io.BytesIO(content))
+        try:
+            return JpegImagePlugin.JpegImageFile(io.BytesIO(content))
+        except (SyntaxError, ValueError, LookupError, struct.error):
+            # Pillow stumbles over stray bytes and odd application segments that mean nothing to the pixels.
+            return JpegImagePlugin.JpegImageFile(io.BytesIO(bare_jpeg(content)))
+    if format_name == "png":
+        content = read_sound(content).write(animated=animated)
     return Image.open(io.BytesIO(content), formats=(_PLUGINS[format_name],))
 
 

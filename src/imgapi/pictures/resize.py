@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from PIL import Image, JpegImagePlugin
 
 from imgapi.errors import InvalidParameter
-from imgapi.pictures.chunks import strip_jpeg, strip_png, strip_webp
+from imgapi.pictures.chunks import stated_colours, strip_png, strip_webp
 from imgapi.pictures.colour import as_png_mode, as_srgb, expand_key_colour, profile_fits
-from imgapi.pictures.deep import decode_deep, encode_deep_png, is_deep_colour, resample_deep
-from imgapi.pictures.encode import encode_jpeg, encode_png, encode_webp
+from imgapi.pictures.deep import decode_deep, deep_profile, encode_deep_png, is_deep_colour, resample_deep
+from imgapi.pictures.encode import StatedColours, encode_jpeg, encode_png, encode_webp
 from imgapi.pictures.frames import first_frame, verify
+from imgapi.pictures.jpeg_sound import strip_jpeg
 from imgapi.pictures.limits import PictureLimits
 from imgapi.pictures.probe import PictureInfo, probe
 from imgapi.pictures.rasters import decoding, open_raster, oriented_size
 from imgapi.pictures.scale import resample, scaled_to_range
-from imgapi.pictures.svg import render_svg
+from imgapi.pictures.svg import render_svg_png
 
 _KEPT_FORMATS = frozenset({"jpeg", "png", "webp"})
 
@@ -72,38 +73,41 @@ def resize(content: bytes, *, min_dim: int, max_dim: int, limits: PictureLimits,
 
 
 def _draw_svg(content: bytes, size: tuple[int, int], limits: PictureLimits, renderer: str) -> bytes:
-    image = render_svg(
+    return render_svg_png(
         content,
         renderer=renderer,
         max_pixels=limits.max_svg_pixels,
         max_bytes=limits.max_svg_bytes,
         scale=lambda _width, _height: size,
     )
-    return encode_png(image)
 
 
 def _keep_pixels(content: bytes, info: PictureInfo) -> bytes:
     if info.orientation == 1:
         verify(content, info)
-        try:
-            return _strip(content, info.format)
-        except EOFError:
-            # Its pixels decode, but its container ends early: written anew, it is whole.
-            pass
+        stripped = _strip(content, info.format)
+        if stripped is not None:
+            return stripped
     return _resample(content, info, (info.width, info.height))
 
 
-def _strip(content: bytes, format_name: str) -> bytes:
-    if format_name == "jpeg":
-        return strip_jpeg(content)
-    return strip_webp(content) if format_name == "webp" else strip_png(content, keep_animation=True)
+def _strip(content: bytes, format_name: str) -> bytes | None:
+    """Take the metadata out; None where that leaves no sound file, so that it has to be written anew."""
+    if format_name == "png":
+        with decoding(format_name):
+            return strip_png(content, keep_animation=True)
+    try:
+        return strip_jpeg(content) if format_name == "jpeg" else strip_webp(content)
+    except EOFError:
+        # Its pixels decode, but its container ends early.
+        return None
 
 
 def _resample(content: bytes, info: PictureInfo, size: tuple[int, int]) -> bytes:
     if is_deep_colour(info) and info.format != "webp":
         deep = decode_deep(content, info)
         if deep is not None:
-            return encode_deep_png(resample_deep(deep, size), _profile(content, info))
+            return encode_deep_png(resample_deep(deep, size), deep_profile(content, info), _stated(content, info))
     resampled = size != (info.width, info.height)
     image = first_frame(content, info, target=size if resampled else None)
     profile = image.info.get("icc_profile") if profile_fits(image) else None
@@ -114,12 +118,11 @@ def _resample(content: bytes, info: PictureInfo, size: tuple[int, int]) -> bytes
     image = resample(as_png_mode(expand_key_colour(image)), size)
     if info.format == "webp":
         return encode_webp(image, profile, lossless=b"VP8L" in content[:64])
-    return encode_png(image, profile)
+    return encode_png(image, profile, stated=_stated(content, info))
 
 
-def _profile(content: bytes, info: PictureInfo) -> bytes | None:
-    with decoding(info.format), open_raster(content, info.format) as image:
-        return image.info.get("icc_profile") if profile_fits(image) else None
+def _stated(content: bytes, info: PictureInfo) -> StatedColours:
+    return stated_colours(content) if info.format == "png" else ()
 
 
 def _encode_like(

@@ -1,0 +1,159 @@
+"""The directories of a TIFF or BigTIFF: what each page is and where its pixels lie.
+
+Source: TIFF 6.0; the BigTIFF layout of libtiff.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
+_STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _STRIP_COUNTS, _PLANAR = 273, 274, 277, 278, 279, 284
+_PREDICTOR, _COLOUR_MAP, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS = 317, 320, 322, 323, 324, 325
+_EXTRA_SAMPLES, _SAMPLE_FORMAT, _PROFILE = 338, 339, 34675
+_NUMBERS = frozenset(
+    {
+        *(_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _STRIP_OFFSETS, _ORIENTATION, _SAMPLES),
+        *(_ROWS_PER_STRIP, _STRIP_COUNTS, _PLANAR, _PREDICTOR, _COLOUR_MAP, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS),
+        *(_TILE_COUNTS, _EXTRA_SAMPLES, _SAMPLE_FORMAT, _PROFILE),
+    }
+)
+_KINDS = {1: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q", 18: "Q"}
+# More strips than rows of the largest picture in its largest number of planes can't be.
+_MAX_VALUES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TiffPage:
+    """One page as its directory tells it.
+
+    Attributes:
+        place: Where its directory begins in the file.
+        width: Pixels, before orientation.
+        height: Pixels, likewise.
+        orientation: 1 to 8.
+        bits: Bits of each sample of a pixel.
+        compression: Tag 259.
+        photometric: Tag 262: 0 white is zero, 1 black is zero, 2 RGB, 3 palette, 5 CMYK, 6 YCbCr, 8 Lab.
+        planes_apart: Samples lie in planes of their own.
+        predictor: 1 none, 2 horizontal differences, 3 differences of floats.
+        extra_samples: What samples beyond the colours mean: 1 premultiplied alpha, 2 alpha, 0 anything.
+        sample_format: 1 unsigned, 2 signed, 3 float.
+        fill_order: 2 when the lowest bit of a byte comes first.
+        colour_map: All reds, all greens, all blues, 16 bits each.
+        block_size: Width and height of a tile; of a strip when not tiled.
+        is_tiled: Pixels lie in tiles, not in strips.
+        offsets: Where the blocks begin.
+        counts: Bytes of each block.
+        little_endian: Byte order of samples of more than 8 bits.
+        profile: ICC profile, empty without one.
+    """
+
+    place: int
+    width: int
+    height: int
+    orientation: int
+    bits: tuple[int, ...]
+    compression: int
+    photometric: int
+    planes_apart: bool
+    predictor: int
+    extra_samples: tuple[int, ...]
+    sample_format: int
+    fill_order: int
+    colour_map: tuple[int, ...]
+    block_size: tuple[int, int]
+    is_tiled: bool
+    offsets: tuple[int, ...]
+    counts: tuple[int, ...]
+    little_endian: bool
+    profile: bytes
+
+
+def read_pages(content: bytes, *, whole: bool = False) -> Iterator[TiffPage]:
+    """Walk the pages of a file in order; a chain that comes back to itself ends there.
+
+    Args:
+        content: A TIFF.
+        whole: Read where the pixels lie as well, not only what they are.
+
+    Raises:
+        EOFError: A directory lies beyond the end of the file.
+        struct.error: Likewise.
+    """
+    order = "<" if content.startswith(b"II") else ">"
+    big = content[2:4] in (b"+\x00", b"\x00+")
+    count_layout, entry_layout, next_layout = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
+    (offset,) = struct.unpack_from(order + next_layout, content, 8 if big else 4)
+    seen: set[int] = set()
+    while offset and offset not in seen:
+        seen.add(offset)
+        place = offset
+        (entries,) = struct.unpack_from(order + count_layout, content, offset)
+        offset += struct.calcsize(count_layout)
+        step = struct.calcsize(order + entry_layout)
+        if offset + entries * step > len(content):
+            raise EOFError
+        tags: dict[int, tuple[int, ...]] = {}
+        for at in range(offset, offset + entries * step, step):
+            tag, kind, count, value = struct.unpack_from(order + entry_layout, content, at)
+            if tag in _NUMBERS:
+                tags[tag] = _values(content, order, kind, count if whole or tag == _BITS else min(count, 1), value)
+        yield _page(tags, order, place)
+        # A file may end without the pointer that ends the chain.
+        end = offset + entries * step
+        (offset,) = struct.unpack_from(order + next_layout, content.ljust(end + 8, b"\x00")[end:])
+
+
+def beginning_at(content: bytes, page: TiffPage) -> bytes:
+    """Give the file with that page as its first, so that a reader need not understand those before."""
+    order = "<" if page.little_endian else ">"
+    if content[2:4] in (b"+\x00", b"\x00+"):
+        return content[:8] + struct.pack(order + "Q", page.place) + content[16:]
+    return content[:4] + struct.pack(order + "I", page.place) + content[8:]
+
+
+def _values(content: bytes, order: str, kind: int, count: int, value: bytes) -> tuple[int, ...]:
+    """Read a tag's values, which lie in the entry itself where they fit and elsewhere in the file where not."""
+    layout = _KINDS.get(kind)
+    if layout is None or not 0 < count <= _MAX_VALUES:
+        return ()
+    size = count * struct.calcsize(layout)
+    if size <= len(value):
+        return struct.unpack_from(f"{order}{count}{layout}", value)
+    (offset,) = struct.unpack(order + ("Q" if len(value) == 8 else "I"), value)  # noqa: PLR2004 - BigTIFF's pointers
+    return struct.unpack_from(f"{order}{count}{layout}", content, offset)
+
+
+def _page(tags: dict[int, tuple[int, ...]], order: str, place: int) -> TiffPage:
+    def one(tag: int, otherwise: int) -> int:
+        values = tags.get(tag, ())
+        return values[0] if values else otherwise
+
+    samples = min(max(1, one(_SAMPLES, 1)), 256)
+    bits = tags.get(_BITS, ()) or (1,)
+    orientation = one(_ORIENTATION, 1)
+    is_tiled = _TILE_OFFSETS in tags
+    width, height = one(_WIDTH, 0), one(_HEIGHT, 0)
+    strip = (width, min(one(_ROWS_PER_STRIP, height) or height, height))
+    return TiffPage(
+        place=place,
+        width=width,
+        height=height,
+        orientation=orientation if orientation in range(1, 9) else 1,
+        bits=tuple(bits[min(sample, len(bits) - 1)] for sample in range(samples)),
+        compression=one(_COMPRESSION, 1),
+        photometric=one(_PHOTOMETRIC, 1),
+        planes_apart=one(_PLANAR, 1) == 2 and samples > 1,  # noqa: PLR2004 - its value in the file
+        predictor=one(_PREDICTOR, 1),
+        extra_samples=tags.get(_EXTRA_SAMPLES, ()),
+        sample_format=one(_SAMPLE_FORMAT, 1),
+        fill_order=one(_FILL_ORDER, 1),
+        colour_map=tags.get(_COLOUR_MAP, ()),
+        block_size=(one(_TILE_WIDTH, 0), one(_TILE_HEIGHT, 0)) if is_tiled else strip,
+        is_tiled=is_tiled,
+        offsets=tags.get(_TILE_OFFSETS if is_tiled else _STRIP_OFFSETS, ()),
+        counts=tags.get(_TILE_COUNTS if is_tiled else _STRIP_COUNTS, ()),
+        little_endian=order == "<",
+        profile=bytes(tags.get(_PROFILE, ())) if tags.get(_PROFILE) and max(tags[_PROFILE]) < 256 else b"",  # noqa: PLR2004 - bytes
+    )

@@ -1,0 +1,232 @@
+"""TIFF pixels of the kinds Pillow has no mode for: colours of more than 8 bits, floats, odd depths, any planes.
+
+Pillow is given the same compressed blocks under a directory that calls them rows of bytes, so that libtiff unpacks
+them; what the bytes mean is worked out here.
+"""
+
+import io
+import struct
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from imgapi.errors import ImageTooLarge, UnreadableImage
+from imgapi.pictures.tiff_pages import TiffPage, read_pages
+
+# H×W×samples of a pixel, 0..65535
+Samples = npt.NDArray[np.uint16]
+_Bytes = npt.NDArray[np.uint8]
+_Numbers = npt.NDArray[np.generic]
+
+_FULL = 65_535
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK = 0, 1, 2, 3, 5
+_COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4}
+# None, LZW, Deflate (two numbers), PackBits, LZMA, Zstandard: those that know nothing of samples.
+_PLAIN_COMPRESSIONS = frozenset({1, 5, 8, 32946, 32773, 34925, 50000})
+_PILLOW_DEPTHS = frozenset({1, 2, 4, 8, 16})
+_FLOAT, _SIGNED = 3, 2
+_DIFFERENCES, _FLOAT_DIFFERENCES = 2, 3
+_PREMULTIPLIED, _NO_ALPHA = 1, 0
+_MAX_RAW_BYTES = 512 * 1024 * 1024
+
+
+def is_needed(page: TiffPage) -> bool:
+    """Tell whether a page is of a kind that is read here, and not by Pillow."""
+    colours = _COLOURS.get(page.photometric)
+    if colours is None or page.compression not in _PLAIN_COMPRESSIONS or len(set(page.bits)) > 1:
+        return False
+    depth, samples = page.bits[0], len(page.bits)
+    if samples < colours or not 0 < depth <= 64 or (page.sample_format == _FLOAT and depth not in (16, 32, 64)):  # noqa: PLR2004
+        return False
+    if samples == 1:
+        return depth not in _PILLOW_DEPTHS and (depth, page.sample_format) not in {(32, _FLOAT), (32, _SIGNED)}
+    return depth != 8 or samples > colours + 1  # noqa: PLR2004 - what Pillow reads
+
+
+def mode_of(page: TiffPage) -> str:
+    """Tell Pillow's mode that comes nearest to what `decode` gives."""
+    if page.photometric == _CMYK:
+        return "CMYK"
+    grey = page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
+    return "RGBA" if has_alpha(page) else "I;16" if grey else "RGB"
+
+
+def has_alpha(page: TiffPage) -> bool:
+    """Tell whether a page that is read here has an alpha channel."""
+    colours = _COLOURS[page.photometric]
+    if len(page.bits) == colours or page.photometric == _CMYK:
+        return False
+    # Without a word on it, a fourth sample is alpha; said to mean nothing, it is none.
+    return not page.extra_samples or page.extra_samples[0] != _NO_ALPHA
+
+
+def page_at(content: bytes, number: int) -> TiffPage:
+    """Read the directory of a page, 0 being the first; EOFError when there are fewer."""
+    page = next(islice(read_pages(content, whole=True), number, None), None)
+    if page is None:
+        raise EOFError
+    return page
+
+
+def decode(content: bytes, page: TiffPage) -> Samples:
+    """Decode a page: H×W×1 grey, ×3 RGB, ×4 RGBA or CMYK, in 0..65535, not oriented.
+
+    Raises:
+        UnreadableImage: The directory contradicts itself.
+        ImageTooLarge: Unpacked, its bytes are beyond what one picture may take.
+        OSError: The blocks can't be unpacked.
+    """
+    depth, samples = page.bits[0], len(page.bits)
+    if page.planes_apart:
+        blocks = len(page.offsets) // samples
+        planes = [_numbers(content, page, 1, slice(at * blocks, (at + 1) * blocks)) for at in range(samples)]
+        numbers = np.concatenate(planes, axis=2)
+    else:
+        numbers = _numbers(content, page, samples, slice(None))
+    if page.photometric == _PALETTE:
+        return _through_palette(numbers, page)
+    scaled = _to_16_bit(numbers, depth, page.sample_format)
+    colours = _COLOURS[page.photometric]
+    if page.photometric == _WHITE_IS_ZERO:
+        scaled[..., 0] = _FULL - scaled[..., 0]
+    if not has_alpha(page):
+        return scaled[..., :colours]
+    scaled = scaled[..., : colours + 1]
+    if colours == 1:
+        scaled = scaled[..., [0, 0, 0, 1]]
+    return _divided(scaled) if page.extra_samples[:1] == (_PREMULTIPLIED,) else scaled
+
+
+def _numbers(content: bytes, page: TiffPage, samples: int, blocks: slice) -> _Numbers:
+    """Unpack blocks and read their bytes as H×W×samples numbers."""
+    depth = page.bits[0]
+    row = _unpack(content, page, samples, blocks)
+    block_width, _ = page.block_size
+    # Each tile's rows are coded for themselves.
+    across = row.shape[1] * 8 // (block_width * samples * depth) if page.is_tiled else 1
+    parts = np.split(row, across, axis=1) if across > 1 else [row]
+    width = block_width if page.is_tiled else page.width
+    read = np.concatenate([_read_block(part, page, samples, width) for part in parts], axis=1)
+    return read[:, : page.width]
+
+
+def _unpack(content: bytes, page: TiffPage, samples: int, blocks: slice) -> _Bytes:
+    """Let Pillow unpack blocks as rows of bytes, H×bytes; tiles are not cut at the right edge."""
+    block_width, block_height = page.block_size
+    if not block_width or not block_height:
+        raise UnreadableImage("the tiff picture's blocks of pixels have no size")
+    block_bytes = (block_width * samples * page.bits[0] + 7) // 8
+    across = -(-page.width // block_width) if page.is_tiled else 1
+    if across * block_bytes * page.height > _MAX_RAW_BYTES:
+        raise ImageTooLarge("the tiff picture's samples take more memory than one picture may")
+    offsets, counts = page.offsets[blocks], page.counts[blocks]
+    if not offsets or len(counts) != len(offsets):
+        raise UnreadableImage("the tiff picture does not say where its pixels lie")
+    tags: list[tuple[int, tuple[int, ...]]] = [
+        (256, (across * block_bytes,)),
+        (257, (page.height,)),
+        (258, (8,)),
+        (259, (page.compression,)),
+        (262, (1,)),
+        (266, (page.fill_order,)),
+        (277, (1,)),
+    ]
+    if page.is_tiled:
+        tags += [(322, (block_bytes,)), (323, (block_height,)), (324, offsets), (325, counts)]
+    else:
+        tags += [(273, offsets), (278, (block_height,)), (279, counts)]
+    with Image.open(io.BytesIO(_with_directory(content, sorted(tags))), formats=("TIFF",)) as image:
+        image.load()
+        return np.asarray(image)
+
+
+def _with_directory(content: bytes, tags: list[tuple[int, tuple[int, ...]]]) -> bytes:
+    """Put a directory of 32-bit numbers before a file; offsets among them are meant within the file."""
+    directory_bytes = 2 + 12 * len(tags) + 4
+    start = 8 + directory_bytes + sum(4 * len(values) for _, values in tags)
+    entries, arrays = [], b""
+    for tag, values in tags:
+        moved = [value + start for value in values] if tag in (273, 324) else values
+        packed = struct.pack(f"<{len(values)}I", *moved)
+        where = packed if len(values) == 1 else struct.pack("<I", 8 + directory_bytes + len(arrays))
+        arrays += b"" if len(values) == 1 else packed
+        entries.append(struct.pack("<HHI", tag, 4, len(values)) + where)
+    directory = struct.pack("<H", len(tags)) + b"".join(entries) + bytes(4)
+    lead = b"II*\x00" + struct.pack("<I", 8) + directory + arrays
+    return lead.ljust(start, b"\x00") + content
+
+
+def _read_block(rows: _Bytes, page: TiffPage, samples: int, width: int) -> _Numbers:
+    depth = page.bits[0]
+    if page.predictor == _FLOAT_DIFFERENCES and depth in (16, 32, 64):
+        rows, little_endian = _undo_float_differences(rows, samples, depth // 8), False
+    else:
+        little_endian = page.little_endian
+    if depth not in (8, 16, 32, 64):
+        odd = _odd_numbers(rows, width * samples, depth, little_endian=little_endian)
+        return odd.reshape(len(rows), width, samples)
+    kind = "f" if page.sample_format == _FLOAT else "u"
+    order = "<" if little_endian else ">"
+    stored = np.ascontiguousarray(rows[:, : width * samples * depth // 8])
+    if page.predictor != _DIFFERENCES:
+        return stored.view(f"{order}{kind}{depth // 8}").reshape(len(rows), width, samples)
+    differences = stored.view(f"{order}u{depth // 8}").reshape(len(rows), width, samples)
+    unsigned = np.dtype(f"u{depth // 8}")
+    return np.cumsum(differences.astype(unsigned), axis=1, dtype=unsigned).view(f"{kind}{depth // 8}")
+
+
+def _undo_float_differences(rows: _Bytes, samples: int, size: int) -> _Bytes:
+    """Undo Adobe's floating point predictor (TIFF technical note 3): big-endian floats come out."""
+    summed = np.cumsum(rows.reshape(len(rows), -1, samples), axis=1, dtype=np.uint8).reshape(len(rows), size, -1)
+    return np.ascontiguousarray(summed.transpose(0, 2, 1)).reshape(len(rows), -1)
+
+
+def _odd_numbers(rows: _Bytes, count: int, depth: int, *, little_endian: bool) -> npt.NDArray[np.uint32]:
+    """Read numbers of any depth, packed bit by bit with the highest first; whole bytes in the file's order."""
+    read = np.empty((len(rows), count), np.uint32)
+    for number, row in enumerate(rows):
+        bits = np.unpackbits(row, count=count * depth).reshape(count, depth)
+        if little_endian and not depth % 8:
+            bits = bits.reshape(count, -1, 8)[:, ::-1].reshape(count, depth)
+        packed = np.packbits(np.pad(bits[:, :32], ((0, 0), (32 - min(depth, 32), 0))), axis=1)
+        read[number] = packed.view(">u4")[:, 0]
+    return read
+
+
+def _to_16_bit(numbers: _Numbers, depth: int, sample_format: int) -> Samples:
+    if sample_format == _FLOAT:
+        finite = np.nan_to_num(numbers.astype(np.float32), nan=0, posinf=0, neginf=0)
+        highest = float(finite.max(initial=0))
+        scale = _FULL if highest <= 1 else 1 if highest <= _FULL else _FULL / highest
+        return np.asarray(np.rint(np.clip(finite * np.float32(scale), 0, _FULL)), np.uint16)
+    if sample_format == _SIGNED:
+        # Below zero there is nothing to show.
+        signed = numbers.astype(f"i{numbers.dtype.itemsize}") if depth in (8, 16, 32, 64) else numbers.astype(np.int64)
+        numbers, depth = np.maximum(signed, 0).astype(np.uint64), depth - 1
+    if depth == 16:  # noqa: PLR2004 - as they are
+        return np.asarray(numbers, np.uint16)
+    if depth > 16:  # noqa: PLR2004 - the upper half
+        return np.asarray(numbers >> np.array(depth - 16, numbers.dtype), np.uint16)
+    highest = (1 << depth) - 1
+    return np.asarray((numbers.astype(np.uint32) * _FULL + highest // 2) // highest, np.uint16)
+
+
+def _through_palette(numbers: _Numbers, page: TiffPage) -> Samples:
+    entries = 1 << page.bits[0]
+    if page.bits[0] > 16 or len(page.colour_map) != 3 * entries:  # noqa: PLR2004 - depth of an index
+        raise UnreadableImage("the tiff picture's palette does not fit its pixels")
+    colours = np.array(page.colour_map, np.uint16).reshape(3, entries).T
+    looked_up: Samples = colours[numbers[..., 0]]
+    if not has_alpha(page):
+        return looked_up
+    alpha = _to_16_bit(numbers[..., 1:2], page.bits[0], 1)
+    return np.concatenate((looked_up, alpha), axis=2)
+
+
+def _divided(pixels: Samples) -> Samples:
+    """Divide premultiplied colours by their alpha."""
+    alpha = np.maximum(pixels[..., 3:].astype(np.float32), 1)
+    divided = np.minimum(pixels[..., :3] * (_FULL / alpha), _FULL)
+    return np.concatenate((np.rint(divided).astype(np.uint16), pixels[..., 3:]), axis=2)

@@ -1,0 +1,217 @@
+"""TIFFs of kinds that Pillow has no mode for, written byte by byte."""
+
+import io
+import struct
+import zlib
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from imgapi.errors import UnreadableImage
+from imgapi.pictures.convert import convert_to_png
+from imgapi.pictures.limits import PictureLimits
+from imgapi.pictures.probe import probe
+from imgapi.pictures.resize import resize
+from pictures import decode, draw_photo, encode
+
+LIMITS = PictureLimits()
+WIDTH, HEIGHT = 20, 12
+Numbers = npt.NDArray[np.generic]
+
+
+def numbers_of(samples: int, highest: int = 65_535) -> npt.NDArray[np.int64]:
+    """Draw samples, H×W×samples, that use the whole range."""
+    rows, columns, channels = np.mgrid[0:HEIGHT, 0:WIDTH, 0:samples]
+    return np.asarray((rows * 911 + columns * 3307 + channels * 20_011 + 17) * 7 % (highest + 1), np.int64)
+
+
+def tiff_of(
+    blocks: list[bytes],
+    *,
+    samples: int,
+    bits: int,
+    order: str = "<",
+    tags: Mapping[int, tuple[int, ...]] | None = None,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    big: bool = False,
+) -> bytes:
+    """Write a TIFF of one page, its blocks compressed with Deflate; `tags` add to or replace what follows."""
+    packed = [zlib.compress(block) for block in blocks]
+    start = 16 if big else 8
+    places = [start + sum(map(len, packed[:at])) for at in range(len(packed))]
+    values: dict[int, tuple[int, ...]] = {
+        256: (size[0],),
+        257: (size[1],),
+        258: (bits,) * samples,
+        259: (8,),
+        262: (2 if samples >= 3 else 1,),
+        277: (samples,),
+        **(tags or {}),
+    }
+    tiled = 322 in values
+    values[324 if tiled else 273] = tuple(places)
+    values[325 if tiled else 279] = tuple(map(len, packed))
+    layout, entry, offset_layout = ("Q", "HHQ", "Q") if big else ("H", "HHI", "I")
+    room = struct.calcsize(offset_layout)
+    directory_at = start + sum(map(len, packed))
+    after = directory_at + struct.calcsize(layout) + len(values) * (struct.calcsize("<" + entry) + room) + room
+    entries, arrays = b"", b""
+    for tag, numbers in sorted(values.items()):
+        body = struct.pack(f"{order}{len(numbers)}I", *numbers)
+        if len(body) > room:
+            arrays, body = arrays + body, struct.pack(order + offset_layout, after + len(arrays))
+        entries += struct.pack(order + entry, tag, 4, len(numbers)) + body.ljust(room, b"\x00")
+    lead = (b"II" if order == "<" else b"MM") + struct.pack(order + "H", 43 if big else 42)
+    lead += struct.pack(order + "HHQ", 8, 0, directory_at) if big else struct.pack(order + "I", directory_at)
+    directory = struct.pack(order + layout, len(values)) + entries + bytes(room)
+    return lead + b"".join(packed) + directory + arrays
+
+
+def rows_of(numbers: Numbers, kind: str) -> bytes:
+    """Write samples row by row in a NumPy number format."""
+    return numbers.astype(kind).tobytes()
+
+
+def converted(content: bytes, page: int = 0) -> npt.NDArray[np.uint16]:
+    """Convert and read the PNG's samples as they are, RGB or RGBA first."""
+    result = convert_to_png(content, all_frames=page > 0, limits=LIMITS, svg_renderer="resvg")
+    pixels = cv2.imdecode(np.frombuffer(result.frames[page], np.uint8), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None
+    return np.asarray(pixels if pixels.ndim == 2 else pixels[..., [2, 1, 0, 3][: pixels.shape[2]]], np.uint16)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("big", [False, True])
+def test_16_bit_colours_come_through_exactly(order: str, big: bool) -> None:  # noqa: FBT001 - two layouts
+    """Strips of 16-bit RGB, in either byte order and in BigTIFF, keep every bit."""
+    numbers = numbers_of(3)
+    strips = [rows_of(numbers[at : at + 5], f"{order}u2") for at in (0, 5, 10)]
+    content = tiff_of(strips, samples=3, bits=16, order=order, big=big, tags={278: (5,)})
+    assert np.array_equal(converted(content), numbers)
+    assert probe(content, LIMITS).deep
+
+
+@pytest.mark.parametrize("samples", [3, 4])
+def test_planes_of_16_bits_are_put_together(samples: int) -> None:
+    """Samples that lie in planes of their own end in their channels."""
+    numbers = numbers_of(samples)
+    planes = [rows_of(numbers[..., at], "<u2") for at in range(samples)]
+    content = tiff_of(planes, samples=samples, bits=16, tags={284: (2,)} | ({338: (2,)} if samples == 4 else {}))
+    assert np.array_equal(converted(content), numbers)
+
+
+@pytest.mark.parametrize("predicted", [False, True])
+def test_tiles_of_16_bits_are_put_together(predicted: bool) -> None:  # noqa: FBT001 - with and without
+    """Tiles reach beyond the edge, and each is differenced for itself."""
+    numbers = numbers_of(3).astype(np.uint16)
+    padded = np.zeros((16, 32, 3), np.uint16)
+    padded[:HEIGHT, :WIDTH] = numbers
+    tiles = [padded[:, :16], padded[:, 16:]]
+    if predicted:
+        tiles = [np.concatenate((tile[:, :1], np.diff(tile, axis=1)), axis=1) for tile in tiles]
+    tags = {322: (16,), 323: (16,), 317: (2 if predicted else 1,)}
+    content = tiff_of([rows_of(tile, "<u2") for tile in tiles], samples=3, bits=16, tags=tags)
+    assert np.array_equal(converted(content), numbers)
+
+
+@pytest.mark.parametrize("predicted", [False, True])
+def test_floats_from_0_to_1_fill_the_range(predicted: bool) -> None:  # noqa: FBT001 - with and without
+    """Float colours are scaled to 16 bits, with the floating point predictor as well."""
+    numbers = numbers_of(3)
+    floats = (numbers / 65_535).astype(">f4")
+    block = floats.tobytes()
+    if predicted:
+        split = np.frombuffer(block, np.uint8).reshape(HEIGHT, WIDTH * 3, 4).transpose(0, 2, 1).reshape(HEIGHT, -1, 3)
+        block = np.concatenate((split[:, :1], np.diff(split, axis=1)), axis=1).astype(np.uint8).tobytes()
+    content = tiff_of([block], samples=3, bits=32, order=">", tags={339: (3, 3, 3), 317: (3 if predicted else 1,)})
+    assert np.abs(converted(content).astype(int) - numbers).max() <= 1
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+@pytest.mark.parametrize("samples", [1, 3])
+def test_odd_depths_are_scaled(bits: int, samples: int) -> None:
+    """Samples packed bit by bit become 16 bits, black staying black and white staying white."""
+    highest = (1 << bits) - 1
+    numbers = numbers_of(samples, highest)
+    numbers[0, 0], numbers[0, 1] = 0, highest
+    rows = []
+    for row in numbers.reshape(HEIGHT, -1):
+        joined = "".join(f"{number:0{bits}b}" for number in row)
+        rows.append(int(joined.ljust(-(-len(joined) // 8) * 8, "0"), 2).to_bytes(-(-len(joined) // 8), "big"))
+    shown = converted(tiff_of([b"".join(rows)], samples=samples, bits=bits)).reshape(numbers.shape)
+    assert np.abs(shown - numbers * 65_535 / highest).max() <= 1
+
+
+def test_premultiplied_colours_are_divided() -> None:
+    """Colours stored times their alpha come out as they were before."""
+    pixel = np.full((HEIGHT, WIDTH, 4), (10_000, 20_000, 30_000, 32_768), np.uint16)
+    shown = converted(tiff_of([rows_of(pixel, "<u2")], samples=4, bits=16, tags={338: (1,)}))
+    assert np.abs(shown[0, 0].astype(int) - (20_000, 40_000, 59_999, 32_768)).max() <= 1
+
+
+def test_16_bit_cmyk_becomes_rgb() -> None:
+    """Inks of 16 bits become the colours of the plain formula."""
+    pixel = np.full((HEIGHT, WIDTH, 4), (65_535, 0, 0, 0), np.uint16)
+    content = tiff_of([rows_of(pixel, "<u2")], samples=4, bits=16, tags={262: (5,)})
+    assert converted(content)[0, 0].tolist() == [0, 255, 255]
+
+
+def test_white_may_be_zero() -> None:
+    """Grey that counts the other way round is turned, alpha is not."""
+    pixel = np.full((HEIGHT, WIDTH, 2), (65_535, 40_000), np.uint16)
+    content = tiff_of([rows_of(pixel, "<u2")], samples=2, bits=16, tags={262: (0,), 338: (2,)})
+    assert converted(content)[0, 0].tolist() == [0, 0, 0, 40_000]
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 7])
+def test_orientation_is_applied(orientation: int) -> None:
+    """A 16-bit page is turned as its tag says, and so is its size."""
+    numbers = numbers_of(3)
+    content = tiff_of([rows_of(numbers, "<u2")], samples=3, bits=16, tags={274: (orientation,)})
+    turned = {3: np.rot90(numbers, 2), 6: np.rot90(numbers, 3), 7: np.rot90(numbers[:, ::-1], 3)}[orientation]
+    assert np.array_equal(converted(content), turned)
+    small = resize(content, min_dim=1, max_dim=10, limits=LIMITS, svg_renderer="resvg")
+    assert (small.width > small.height) == (orientation == 3)
+
+
+def test_a_page_pillow_cannot_read_does_not_hide_the_others() -> None:
+    """With a page of 10 bits first, an 8-bit page after it is still split off."""
+    first = tiff_of([bytes(HEIGHT * 75)], samples=3, bits=10)
+    second = encode(draw_photo(8, 6), "tiff")
+    content = _chained(first, second)
+    assert probe(content, LIMITS).frames == 2
+    assert not converted(content).any()
+    result = convert_to_png(content, all_frames=True, limits=LIMITS, svg_renderer="resvg")
+    with Image.open(io.BytesIO(result.frames[1])) as page:
+        assert np.array_equal(np.asarray(page.convert("RGB")), np.asarray(decode(second)))
+
+
+def _chained(first: bytes, second: bytes) -> bytes:
+    """Put a file behind another, every offset in it moved, and let the first one's page point to it."""
+    shift = len(first)
+    (directory,) = struct.unpack_from("<I", first, 4)
+    (count,) = struct.unpack_from("<H", first, directory)
+    moved = bytearray(second)
+    (at,) = struct.unpack_from("<I", second, 4)
+    (entries,) = struct.unpack_from("<H", second, at)
+    for place in range(at + 2, at + 2 + 12 * entries, 12):
+        tag, kind, values = struct.unpack_from("<HHI", second, place)
+        if tag == 273 or values * {1: 1, 2: 1, 3: 2, 4: 4, 5: 8}[kind] > 4:
+            struct.pack_into("<I", moved, place + 8, struct.unpack_from("<I", second, place + 8)[0] + shift)
+    joined = bytearray(first) + moved
+    struct.pack_into("<I", joined, directory + 2 + 12 * count, at + shift)
+    return bytes(joined)
+
+
+@pytest.mark.parametrize(
+    ("tags", "blocks"),
+    [({}, [b"short"]), ({322: (0,), 323: (0,)}, [bytes(9)]), ({278: (1,)}, [bytes(9)])],
+)
+def test_a_directory_that_contradicts_itself_is_refused(tags: dict[int, tuple[int, ...]], blocks: list[bytes]) -> None:
+    """Blocks without size and pixels that are not there are the caller's error."""
+    with pytest.raises(UnreadableImage):
+        converted(tiff_of(blocks, samples=3, bits=16, tags=tags))
