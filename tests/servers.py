@@ -9,6 +9,8 @@ from typing import Any
 
 import uvicorn
 
+from imgapi.api.protocol import DocumentedProtocol
+
 STARTUP_SECONDS = 30.0
 
 
@@ -24,7 +26,15 @@ def free_socket() -> socket.socket:
 @contextlib.contextmanager
 def serving(app: Any, bound: socket.socket) -> Iterator[str]:
     """Serve an application until the block ends; yield its address."""
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="on")
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=2,
+        lifespan="on",
+        http=DocumentedProtocol,
+        server_header=False,
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()

@@ -1,5 +1,7 @@
 """The wiring: settings become parts, parts become the application; the only file that knows every part."""
 
+import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -16,12 +18,17 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
+from starlette.types import Lifespan
 
 from imgapi import __version__
 from imgapi.api.access import Access, BodyLimits
 from imgapi.api.edits import edits_router
 from imgapi.api.failures import DocumentedErrors, install_handlers
+from imgapi.api.forms import MAX_FIELDS
+from imgapi.api.gate import Gate
+from imgapi.api.keys import Keyring, KeysInvalidError, read_keys
 from imgapi.api.openapi import install_document
+from imgapi.api.quotas import Quotas
 from imgapi.api.service import service_router
 from imgapi.api.utils import Utilities, utils_router
 from imgapi.clock import Clock, SystemClock
@@ -34,13 +41,19 @@ from imgapi.edits.prepare import Preparer
 from imgapi.edits.remove_bg import RemoveBg
 from imgapi.emulator.app import Emulator, EmulatorConfig
 from imgapi.emulator.config import Pace, Progress
+from imgapi.emulator.painters import PAINTERS
 from imgapi.errors import InvalidParameter
+from imgapi.matting.by_model import ByModel, find_lack
+from imgapi.matting.cutout import Cutout, cut_out
+from imgapi.matting.model_files import ModelFiles
+from imgapi.matting.models import CLASSICAL, choose
 from imgapi.pictures.limits import PictureLimits
 from imgapi.pictures.workers import PRELOADED, Workers
 from imgapi.results.outputs import OutputFolder
 from imgapi.results.store import ResultStore
 from imgapi.settings import Settings, SettingsInvalidError, environment_name
 from imgapi.sources.fetch import Fetcher, FetchLimits
+from imgapi.sources.urls import MAX_URL_CHARACTERS
 from imgapi.tasks.pacing import Pacing, Spacing
 from imgapi.tasks.polling import Poller
 from imgapi.tasks.run import RetiredModels, TaskRunner
@@ -52,6 +65,8 @@ UTILITIES = {
     "convert_to_png": "Convert a picture to PNG",
 }
 EMULATOR_PATH = "/emulator"
+# The largest known network takes some 5 GiB beside its weights.
+MATTING_MEMORY_BYTES = 8 * 1024**3
 _KEEP_CONNECTIONS = httpx.Limits(max_connections=64, max_keepalive_connections=16)
 _FRESH_CONNECTIONS = httpx.Limits(max_connections=64, max_keepalive_connections=0)
 
@@ -78,6 +93,8 @@ class Parts:
     runner: TaskRunner
     results: ResultStore
     emulator: Emulator | None
+    by_model: ByModel | None
+    quotas: Quotas
 
 
 def picture_limits(settings: Settings) -> PictureLimits:
@@ -101,7 +118,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         clock: Time for tasks; the machine's own when unset.
 
     Raises:
-        SettingsInvalidError: A model was named that can't serve its edit.
+        SettingsInvalidError: A model was named that can't serve its edit, or can't cut out here.
     """
     parts = build_parts(settings, clock or SystemClock())
 
@@ -110,18 +127,21 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(parts.workers.close)
             await parts.workers.start()
+            if parts.by_model is not None:
+                stack.push_async_callback(parts.by_model.close)
             stack.push_async_callback(parts.fetcher.aclose)
             if parts.emulator is not None:
                 await stack.enter_async_context(parts.emulator)
             stack.push_async_callback(parts.dashscope.http.aclose)
             stack.push_async_callback(parts.dashscope.http_submit.aclose)
             stack.push_async_callback(parts.runner.close, 0.0)
+            stack.push_async_callback(asyncio.to_thread, parts.quotas.close)
             yield
 
-    app = FastAPIOffline(title="imgapi", version=__version__, lifespan=lifespan, redirect_slashes=False)
+    app = _application(settings, lifespan)
     app.state.parts = parts
     install_handlers(app)
-    app.include_router(edits_router(parts.runner))
+    app.include_router(edits_router(parts.runner, parts.quotas))
     utilities = Utilities(
         parts.workers,
         picture_limits(settings),
@@ -138,14 +158,44 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     if parts.emulator is not None:
         app.mount(EMULATOR_PATH, DocumentedErrors(parts.emulator.links_app))
     install_document(app)
+    if (keyring := _keyring(settings)) is not None:
+        app.add_middleware(Gate, keyring=keyring, quotas=parts.quotas)
+    app.add_middleware(Access, limits=_body_limits(settings))
+    return app
+
+
+def _application(settings: Settings, lifespan: Lifespan[FastAPI]) -> FastAPI:
+    if settings.docs == "on":
+        return FastAPIOffline(title="imgapi", version=__version__, lifespan=lifespan, redirect_slashes=False)
+    return FastAPI(
+        title="imgapi",
+        version=__version__,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+
+
+def _body_limits(settings: Settings) -> BodyLimits:
     largest_data_urls = 3 * (settings.max_picture_bytes * 4 // 3 + 1024)
-    limits = BodyLimits(
-        json_bytes=largest_data_urls + 1024 * 1024,
+    return BodyLimits(
+        json_bytes=largest_data_urls + settings.max_json_bytes,
+        plain_json_bytes=settings.max_json_bytes,
         multipart_bytes=settings.max_picture_bytes + 64 * 1024,
         seconds=settings.body_seconds,
+        total_bytes=settings.bodies_max_bytes,
     )
-    app.add_middleware(Access, limits=limits)
-    return app
+
+
+def _keyring(settings: Settings) -> Keyring | None:
+    if settings.api_keys_file is None:
+        return None
+    try:
+        return read_keys(settings.api_keys_file)
+    except KeysInvalidError as exc:
+        raise SettingsInvalidError(f"{environment_name('api_keys_file')} has a wrong value: {exc}.") from exc
 
 
 def build_parts(settings: Settings, clock: Clock) -> Parts:
@@ -163,10 +213,24 @@ def build_parts(settings: Settings, clock: Clock) -> Parts:
     if emulator is not None:
         own_files.router.routes.append(Mount(f"{_own_path(settings)}{EMULATOR_PATH}", emulator.links_app))
     dashscope = _dashscope(settings, emulator, clock)
-    preparer = Preparer(fetcher, workers, picture_limits(settings), dashscope, adapt=settings.prepare == "on")
+    by_model = _by_model(settings, clock)
+
+    async def cut_out_classically(content: bytes) -> Cutout:
+        return await workers.run(cut_out, content)
+
+    preparer = Preparer(
+        fetcher,
+        workers,
+        picture_limits(settings),
+        dashscope,
+        cut_out_classically if by_model is None else by_model.cut_out,
+        adapt=settings.prepare == "on",
+    )
     runner = TaskRunner(
         edits=_chosen_edits(settings),
-        remove_bg=RemoveBg(preparer, results, lambda name: f"{settings.own_url}/results/{name}", clock),
+        remove_bg=RemoveBg(
+            preparer, results, lambda name: f"{settings.own_url}/results/{name}", clock, _cut_out_engine(by_model)
+        ),
         preparer=preparer,
         dashscope=dashscope,
         pacing=Pacing(clock, LIMITS, settings.max_waiting),
@@ -177,7 +241,8 @@ def build_parts(settings: Settings, clock: Clock) -> Parts:
         max_tasks=settings.max_tasks,
         retired=RetiredModels(clock, settings.retired_seconds),
     )
-    return Parts(settings, workers, fetcher, dashscope, runner, results, emulator)
+    quotas = Quotas(settings.data_dir / "quotas.sqlite3", clock)
+    return Parts(settings, workers, fetcher, dashscope, runner, results, emulator, by_model, quotas)
 
 
 def _workers(settings: Settings) -> Workers:
@@ -185,8 +250,39 @@ def _workers(settings: Settings) -> Workers:
         count=settings.workers,
         max_waiting=settings.workers_waiting,
         timeout_seconds=settings.worker_seconds,
-        preload=(*PRELOADED, "imgapi.matting.classical", "imgapi.emulator.painters"),
+        preload=(
+            *PRELOADED,
+            "imgapi.matting.classical",
+            *(f"imgapi.emulator.painters.{module}" for module, _ in PAINTERS.values()),
+        ),
     )
+
+
+def model_files(settings: Settings) -> ModelFiles:
+    """Find the folder of matting models."""
+    return ModelFiles(settings.models_folder, settings.models_offline)
+
+
+def _by_model(settings: Settings, clock: Clock) -> ByModel | None:
+    choice = choose(settings.matting)
+    if choice is None:
+        return None
+    if (lack := find_lack(choice)) is not None:
+        raise SettingsInvalidError(f"{environment_name('matting')} has a wrong value: {lack}.")
+    # One process, started at the first use: one session serves all, and its memory is not that of the other workers.
+    process = Workers(
+        count=1,
+        max_waiting=settings.workers_waiting,
+        timeout_seconds=settings.matting_seconds,
+        max_memory_bytes=MATTING_MEMORY_BYTES,
+        preload=(*PRELOADED, "imgapi.matting.onnx"),
+    )
+    threads = settings.matting_threads or min(4, os.cpu_count() or 1)
+    return ByModel(choice, model_files(settings), process, threads=threads, clock=clock)
+
+
+def _cut_out_engine(by_model: ByModel | None) -> str:
+    return "local-preview" if by_model is None else by_model.choice.label
 
 
 def _own_path(settings: Settings) -> str:
@@ -260,7 +356,12 @@ def _dashscope(settings: Settings, emulator: Emulator | None, clock: Clock) -> D
     http, http_submit = (
         httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False) for transport in (queries, submits)
     )
-    return DashScope(http, http_submit, account, clock)
+    log = structlog.get_logger("imgapi.upstream")
+
+    def announce(event: str, subject: str) -> None:
+        log.warning(event, subject=subject)
+
+    return DashScope(http, http_submit, account, clock, announce=announce)
 
 
 def _chosen_edits(settings: Settings) -> Mapping[str, Edit[Any, Any]]:
@@ -281,7 +382,9 @@ def _operations(settings: Settings, parts: Parts) -> words.OperationsReply:
         for name, edit in parts.runner.edits.items()
     ]
     operations.append(
-        words.Operation(path="/remove_bg", summary="Cut out the main subject", engine="local-preview", models=[])
+        words.Operation(
+            path="/remove_bg", summary="Cut out the main subject", engine=parts.runner.remove_bg.engine, models=[]
+        )
     )
     operations += [
         words.Operation(path=f"/utils/{name}", summary=summary, engine="local", models=[])
@@ -290,9 +393,18 @@ def _operations(settings: Settings, parts: Parts) -> words.OperationsReply:
     return words.OperationsReply(
         version=__version__,
         upstream="emulator" if parts.emulator is not None else "dashscope",
-        matting="classical",
+        matting=CLASSICAL if parts.by_model is None else parts.by_model.choice.label,
         svg_renderer=settings.svg_renderer,
         prepare=settings.prepare == "on",
         operations=operations,
-        limits=words.Limits(**asdict(picture_limits(settings))),
+        limits=words.Limits(
+            **asdict(picture_limits(settings)),
+            max_json_bytes=settings.max_json_bytes,
+            max_form_fields=MAX_FIELDS,
+            max_url_characters=MAX_URL_CHARACTERS,
+            body_seconds=settings.body_seconds,
+            source_seconds=settings.source_seconds,
+            worker_seconds=settings.worker_seconds,
+            max_waiting_pictures=settings.workers_waiting,
+        ),
     )

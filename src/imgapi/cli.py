@@ -1,6 +1,7 @@
-"""The command line: serve, emulator, openapi, doctor."""
+"""The command line: serve, emulator, openapi, models, keys, doctor."""
 
 import asyncio
+import importlib
 import socket
 import sys
 from pathlib import Path
@@ -10,19 +11,38 @@ import typer
 import uvicorn
 
 from imgapi import __version__
+from imgapi.api.keys import new_key
 from imgapi.api.logs import set_up_logs
 from imgapi.api.openapi import written
-from imgapi.app import create_app, picture_limits
+from imgapi.api.protocol import DocumentedProtocol
+from imgapi.app import create_app, model_files, picture_limits
+from imgapi.matting.download import ModelUnavailable
+from imgapi.matting.model_files import FileState, ModelFiles
+from imgapi.matting.models import MODELS, KnownModel, ModelChoice, choose
+from imgapi.matting.progress import showing
 from imgapi.settings import Settings, SettingsInvalidError, read_settings
 from imgapi.tasks.run import TaskRunner
 
 EXIT_FAILED, EXIT_SETTINGS = 1, 78
 ANSWER_SECONDS = 5
+KEEP_ALIVE_SECONDS = 75
 
 cli = typer.Typer(
     name="imgapi", help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
+models = typer.Typer(help="The models that /remove_bg can cut out with.", no_args_is_help=True)
+cli.add_typer(models, name="models")
+keys = typer.Typer(help="The keys that callers must send.", no_args_is_help=True)
+cli.add_typer(keys, name="keys")
 
+_OPEN_WARNING = """
+  ****************************************************************************
+  *  WARNING: this address is open to others, and no key is asked for:       *
+  *  anybody who reaches it spends your DashScope account.                   *
+  *  Set IMGAPI_API_KEYS_FILE (make keys with: imgapi keys new NAME),        *
+  *  or listen on 127.0.0.1.                                                 *
+  ****************************************************************************
+"""
 Host = Annotated[str | None, typer.Option(help="Address to listen on; IMGAPI_HOST, else 127.0.0.1.")]
 Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on; IMGAPI_PORT, else 5000.")]
 
@@ -54,9 +74,8 @@ def serve(host: Host = None, port: Port = None) -> None:
     print(f"imgapi {__version__}: edits run at {upstream}", file=sys.stderr)
     print(f"  docs:    http://{shown}:{settings.port}/docs", file=sys.stderr)
     print(f"  address: http://{settings.host}:{settings.port}", file=sys.stderr)
-    if not _is_loopback(settings.host):
-        warning = "  WARNING: this address is open to others, and this service asks for no key."
-        print(warning, file=sys.stderr)
+    if settings.api_keys_file is None and not _is_loopback(settings.host):
+        print(_OPEN_WARNING, file=sys.stderr)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -64,6 +83,9 @@ def serve(host: Host = None, port: Port = None) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        http=DocumentedProtocol,
+        # Longer than proxies keep theirs: who closes an idle connection first may close it on a request.
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         # The runner ends the edits at the end of the grace; this is for their answers to get out.
         timeout_graceful_shutdown=int(settings.shutdown_seconds) + ANSWER_SECONDS,
     )
@@ -145,13 +167,88 @@ def doctor() -> None:
     print(f"DASHSCOPE_API_KEY {key}")
     print(f"upstream         {settings.base_url if settings.dashscope_api_key else 'emulator, in process'}")
     print(f"data             {settings.data_dir.resolve()}")
-    print("matting          classical (no model; best on plain backgrounds)")
+    can_cut_out = _describe_matting(settings)
     print(f"pictures         at most {limits.max_bytes} bytes, {limits.max_pixels} pixels")
     for name in ("resvg", "cairosvg"):
         print(f"svg: {name:<12}{'ready' if name in renderers else _how_to_get(name)}")
     print(f"svg renderer     {settings.svg_renderer}")
-    if settings.svg_renderer not in renderers and not renderers:
+    if not renderers or not can_cut_out:
         raise SystemExit(EXIT_FAILED)
+
+
+def _describe_matting(settings: Settings) -> bool:
+    """Say what cuts out; return whether it can."""
+    choice = choose(settings.matting)
+    if choice is None:
+        print("matting          classical (no model; best on plain backgrounds)")
+        return True
+    print(f"matting          {choice.label}")
+    try:
+        print(f"onnxruntime      {importlib.import_module('onnxruntime').__version__}")
+    except (ImportError, OSError) as exc:
+        print(f"onnxruntime      missing: pip install 'imgapi[onnx]' ({exc})")
+        return False
+    said, can_cut_out = _model_file(choice, model_files(settings))
+    print(f"model file       {said}")
+    return can_cut_out
+
+
+def _model_file(choice: ModelChoice, files: ModelFiles) -> tuple[str, bool]:
+    if choice.known is None:
+        is_there = choice.path is not None and choice.path.is_file()
+        return f"{choice.path} {'(your own, not checked)' if is_there else 'is no file'}", is_there
+    path, state = files.path_of(choice.known), _state(files, choice.known)
+    if state == FileState.READY.value:
+        return f"{path} (checksum right)", True
+    if files.is_offline:
+        return f"{path}: {state}, and downloads are off; get it from {choice.known.url}", False
+    return f"{path}: {state}; downloaded at first use, or now: imgapi models fetch {choice.name}", True
+
+
+def _state(files: ModelFiles, model: KnownModel) -> str:
+    try:
+        return files.look(model).value
+    except OSError as exc:
+        return f"unreadable ({exc.strerror})"
+
+
+@keys.callback()
+def about_keys() -> None:
+    """Keep `new` a command of its own; typer would drop the name of an only command."""
+
+
+@keys.command("new")
+def make_key(name: Annotated[str, typer.Argument(help="What you call the caller.")]) -> None:
+    """Make a key: printed once, for the caller; its entry for IMGAPI_API_KEYS_FILE goes to standard error."""
+    key, digest = new_key()
+    print(f'[[keys]]\nname = "{name}"\nhash = "{digest}"', file=sys.stderr)
+    print(key)
+
+
+@models.command("list")
+def list_models() -> None:
+    """List the matting models that can be chosen by name."""
+    files = model_files(_settings())
+    print(f"{'name':<22}{'MB':>5}  {'licence':<31}file in {files.folder}")
+    for model in MODELS.values():
+        print(f"{model.name:<22}{model.size_bytes / 1e6:>5.0f}  {model.licence:<31}{_state(files, model)}")
+
+
+@models.command("fetch")
+def fetch_model(name: Annotated[str, typer.Argument(help=f"One of: {', '.join(MODELS)}.")]) -> None:
+    """Download a matting model, or check the file that is there."""
+    settings = _settings()
+    set_up_logs(settings.log_format, settings.log_level)
+    if name not in MODELS:
+        print(f"imgapi: no model is named {name}; there are {', '.join(MODELS)}", file=sys.stderr)
+        raise SystemExit(EXIT_FAILED)
+    try:
+        with showing(name) as report:
+            path = asyncio.run(model_files(settings).obtain(MODELS[name], report))
+    except ModelUnavailable as exc:
+        print(f"imgapi: {exc}", file=sys.stderr)
+        raise SystemExit(EXIT_FAILED) from exc
+    print(path)
 
 
 def _how_to_get(renderer: str) -> str:

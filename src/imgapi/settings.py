@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from imgapi.matting.models import CLASSICAL, choose
+
 MEGABYTE = 1024 * 1024
 REGION_HOSTS = {
     "cn-beijing": "dashscope.aliyuncs.com",
@@ -135,6 +137,26 @@ class Settings(BaseSettings):
         Literal["resvg", "cairosvg"], Field(description="What renders SVG; CairoSVG needs libcairo.")
     ] = "resvg"
 
+    matting: Annotated[
+        str,
+        Field(
+            description="What cuts subjects out: `classical`, or `onnx:` with a model's name or the path of its file."
+        ),
+    ] = CLASSICAL
+    matting_threads: Annotated[
+        int | None,
+        Field(ge=1, le=64, description="Threads a matting model computes with; one per core, at most 4, when unset."),
+    ] = None
+    matting_seconds: Annotated[
+        float, Field(gt=0, description="How long a matting model may take for one picture before its process is ended.")
+    ] = 120.0
+    models_dir: Annotated[
+        Path | None, Field(description="Where matting models are kept; `models` in the data folder when unset.")
+    ] = None
+    models_offline: Annotated[bool, Field(description="Never download a matting model; its file has to be there.")] = (
+        False
+    )
+
     workers: Annotated[
         int, Field(ge=1, le=64, description="Processes that do pixel work; one per core when unset.")
     ] = max(1, min(8, os.cpu_count() or 1))
@@ -142,6 +164,12 @@ class Settings(BaseSettings):
     worker_seconds: Annotated[
         float, Field(gt=0, description="How long one pixel job may take before its process is ended.")
     ] = 60.0
+    max_json_bytes: Annotated[
+        int, Field(ge=1024, description="Largest JSON body; the data URLs in it are counted as pictures instead.")
+    ] = MEGABYTE
+    bodies_max_bytes: Annotated[
+        int, Field(ge=MEGABYTE, description="How much the bodies in flight may take together.")
+    ] = 256 * MEGABYTE
     body_seconds: Annotated[float, Field(gt=0, description="How long a request's body may take to arrive.")] = 60.0
     shutdown_seconds: Annotated[
         float, Field(ge=0, description="How long running edits may go on after a stop was asked for.")
@@ -152,6 +180,13 @@ class Settings(BaseSettings):
             description="Without a key: whether previews come as soon as they are painted, or as slowly as the models."
         ),
     ] = "at-once"
+    api_keys_file: Annotated[
+        Path | None,
+        Field(description="TOML file of the keys that callers must send; made with `imgapi keys new`. Unset: no key."),
+    ] = None
+    docs: Annotated[Literal["on", "off"], Field(description="Whether /docs, /redoc and /openapi.json are served.")] = (
+        "on"
+    )
     log_format: Annotated[
         Literal["json", "console"], Field(description="One JSON object or one readable line per event.")
     ] = "json"
@@ -176,6 +211,12 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return text or None
 
+    @field_validator("matting")
+    @classmethod
+    def _refuse_unknown_matting(cls, value: str) -> str:
+        choose(value)
+        return value
+
     @property
     def base_url(self) -> str:
         """DashScope's address, ending in `/api/v1`."""
@@ -185,6 +226,11 @@ class Settings(BaseSettings):
     def own_url(self) -> str:
         """The address of this service as its callers write it, without a trailing slash."""
         return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
+
+    @property
+    def models_folder(self) -> Path:
+        """Where matting models are kept."""
+        return self.models_dir or self.data_dir / "models"
 
     def models_of(self, operation: str) -> tuple[str, ...]:
         """The upstream models chosen for an edit, in order."""

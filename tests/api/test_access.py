@@ -11,6 +11,7 @@ import pytest
 from fastapi import APIRouter, FastAPI, Request
 from structlog.testing import capture_logs
 
+from conftest import Service
 from imgapi.api.access import Access, BodyLimits
 from imgapi.api.bodies import LARGE_JSON_BYTES, JsonRoute
 from imgapi.api.failures import install_handlers
@@ -29,7 +30,9 @@ class Border:
         install_handlers(self.app)
         self.app.add_api_route("/bodies/{name}", self.read, methods=["POST"])
         self.app.add_api_route("/objects/{name}", self.read_object, methods=["POST"])
-        limits = BodyLimits(json_bytes=LARGE, multipart_bytes=LARGE, seconds=5.0, total_bytes=total_bytes)
+        limits = BodyLimits(
+            json_bytes=LARGE, plain_json_bytes=LARGE, multipart_bytes=LARGE, seconds=5.0, total_bytes=total_bytes
+        )
         self.app.add_middleware(Access, limits=limits)
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://border")
@@ -57,7 +60,10 @@ class Border:
         sent: list[MutableMapping[str, Any]] = []
 
         async def receive() -> MutableMapping[str, Any]:
-            return next(waiting)
+            for message in waiting:
+                return message
+            await asyncio.Event().wait()
+            raise AssertionError
 
         async def send(message: MutableMapping[str, Any]) -> None:
             sent.append(message)
@@ -134,6 +140,17 @@ async def test_client_that_leaves_during_its_upload_is_one_line(path: str) -> No
     assert line["outcome"] == "client left"
 
 
+async def test_client_that_leaves_frees_what_it_waits_for() -> None:
+    """Work for a caller who has gone away is ended, and the log says why there was no answer."""
+    border = Border()
+    whole = {"type": "http.request", "body": b"{}", "more_body": False}
+    with capture_logs() as lines:
+        sent = await asyncio.wait_for(border.exchange("/bodies/one", whole, {"type": "http.disconnect"}), 1.0)
+    assert sent == []
+    assert not border.may_end.is_set()
+    assert [(line["status"], line["outcome"]) for line in lines] == [(None, "client left")]
+
+
 async def test_canceled_request_is_logged_and_stays_canceled() -> None:
     """A request that a stopping server cancels is logged as canceled, and the cancellation goes on."""
     border = Border()
@@ -150,7 +167,7 @@ async def test_canceled_request_is_logged_and_stays_canceled() -> None:
 
 def test_multipart_bound_holds_however_the_type_is_written() -> None:
     """Media types know no case."""
-    limits = BodyLimits(json_bytes=2, multipart_bytes=1, seconds=1.0)
+    limits = BodyLimits(json_bytes=2, plain_json_bytes=2, multipart_bytes=1, seconds=1.0, total_bytes=9)
     for written in ("multipart/form-data", "Multipart/Form-Data", " MULTIPART/form-data; boundary=x"):
         assert limits.max_bytes(written) == 1
     assert limits.max_bytes("application/json") == 2
@@ -177,6 +194,10 @@ async def test_large_json_is_parsed_off_the_event_loop(size: int, *, is_elsewher
 
     app = FastAPI()
     app.include_router(router)
+    limits = BodyLimits(
+        json_bytes=size + 100, plain_json_bytes=size + 100, multipart_bytes=1, seconds=5.0, total_bytes=1
+    )
+    app.add_middleware(Access, limits=limits)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://border") as client:
         assert (await client.post("/count", json={"text": "x" * size})).json() == size
         headers = {"Content-Type": "application/json"}
@@ -189,3 +210,52 @@ async def test_names_of_kept_results_are_known_at_the_border(tmp_path: Any) -> N
     store = ResultStore(tmp_path, ttl_seconds=60, max_total_bytes=1000)
     for suffix in (".png", ".jpg", ".webp"):
         assert RESULT_NAME.fullmatch(await store.put(b"x", suffix))
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"image_url": "a", "image_url": "b"}', "'image_url' is named twice"),
+        (b'{"a": {"b": 1, "b": 2}}', "'b' is named twice"),
+        (b'{"upscale_factor": NaN}', "not valid JSON"),
+        (b'{"upscale_factor": -Infinity}', "not valid JSON"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b'{"a":' * 50_000, "not valid JSON"),
+        (b'{"a": "' + b"x" * 2_000_000 + b'"}', "without its data URLs"),
+    ],
+    ids=["twin", "inner twin", "NaN", "Infinity", "deep list", "deep object", "large"],
+)
+def test_json_that_readers_disagree_about_is_refused(service: Service, body: bytes, words: str) -> None:
+    """Twins, NaN and endless nesting are told as such, never guessed at; what is no picture is bounded at 1 MB."""
+    answer = service.client.post("/fix", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in {400, 413}, answer.text
+    assert words in answer.json()["error"]
+
+
+def test_many_names_are_compared_in_no_time(service: Service) -> None:
+    """A late twin among two hundred thousand names costs one pass."""
+    names = ",".join(f'"{number}": 0' for number in range(60_000))
+    answer = service.client.post(
+        "/fix", content=f'{{{names}, "0": 1}}'.encode(), headers={"Content-Type": "application/json"}, timeout=5.0
+    )
+    assert "'0' is named twice" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "policy"),
+    [
+        ("/docs", "default-src 'self'"),
+        ("/redoc", "default-src 'self'"),
+        ("/operations", "default-src 'none'"),
+        ("/nowhere", "default-src 'none'"),
+    ],
+)
+def test_answers_say_what_a_browser_may_make_of_them(service: Service, path: str, policy: str) -> None:
+    """No sniffing, no referrer, no frames, nothing from another host."""
+    headers = service.client.get(path).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Content-Security-Policy"].startswith(policy)
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert "http" not in headers["Content-Security-Policy"]
+    assert "Access-Control-Allow-Origin" not in headers

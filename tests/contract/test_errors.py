@@ -3,6 +3,7 @@
 import http.client
 import json
 import re
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -248,6 +249,43 @@ def test_body_that_grows_beyond_the_limit_is_refused_while_it_arrives(service: S
     # The bound of multipart bodies holds however the type is written.
     headers = {"Content-Type": "Multipart/Form-Data; boundary=x"}
     assert_error(service.client.post("/utils/photo_resize", content=chunks(), headers=headers), 413)
+
+
+def test_refusal_of_a_large_body_arrives(service: Service) -> None:
+    """A caller who sends all of a body that is too large before reading gets the 413, not a reset connection."""
+    size = service.parts.settings.max_picture_bytes + 2 * 1024 * 1024
+    head = (
+        "POST /utils/photo_resize HTTP/1.1\r\nHost: imgapi\r\n"
+        f"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {size}\r\n\r\n"
+    )
+    host, _, port = service.address.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(head.encode() + bytes(size))
+        assert connection.recv(100).startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"HELLO\r\n\r\n",
+        b"GET /livez FTP/1.0\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: a\r\nbad header\r\n\r\n",
+        b"POST /fix HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
+    ],
+    ids=["words", "version", "two hosts", "no colon", "length", "TLS", "endless"],
+)
+def test_what_is_no_http_is_told_in_the_documented_shape(service: Service, sent: bytes) -> None:
+    """A request that no application sees is refused in JSON like any other, and the connection is closed."""
+    host, _, port = service.address.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(sent)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert {"error", "code", "request_id"} == set(json.loads(body))
 
 
 def test_json_that_grows_beyond_the_limit_is_refused_while_it_arrives(service: Service) -> None:

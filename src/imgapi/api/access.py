@@ -4,6 +4,8 @@ import asyncio
 import re
 import time
 import uuid
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -20,6 +22,16 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Bodies up to this size are never refused for want of memory, so that small requests pass at any time.
 SMALL_BODY_BYTES = 64 * 1024
 RETRY_SECONDS = 5
+# How much of a refused body is read, so that the refusal arrives.
+_DRAINED_BYTES = 64 * 1024 * 1024
+_DRAIN_SECONDS = 5.0
+# The start-up scripts of the pages stand in them, and Swagger UI styles its elements; nothing comes from another host.
+_PAGE_POLICY = (
+    b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    b"img-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    b"frame-ancestors 'none'"
+)
+_DATA_POLICY = b"default-src 'none'; frame-ancestors 'none'"
 log = structlog.get_logger("imgapi.access")
 
 
@@ -36,12 +48,21 @@ class _BodyRefused(HTTPException):
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """Bounds on requests' bodies: bytes by kind, seconds for the whole of one, and bytes of all in flight together."""
+    """Bounds on requests' bodies.
+
+    Args:
+        json_bytes: Largest JSON body, data URLs included.
+        plain_json_bytes: What of it may be anything else than data URLs.
+        multipart_bytes: Largest form.
+        seconds: How long the whole of one may take.
+        total_bytes: Of all in flight together.
+    """
 
     json_bytes: int
+    plain_json_bytes: int
     multipart_bytes: int
     seconds: float
-    total_bytes: int = 256 * 1024 * 1024
+    total_bytes: int
 
     def max_bytes(self, content_type: str) -> int:
         """How many bytes a body of this type may have."""
@@ -70,8 +91,9 @@ class Access:
         given = request.headers.get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         request.state.request_id = request_id
+        request.state.plain_json_bytes = self.limits.plain_json_bytes
         exchange = _Exchange(request_id, send)
-        body = _Body(request, receive, self.limits, self._memory, exchange)
+        body = exchange.body = _Body(request, receive, self.limits, self._memory, exchange)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started = time.perf_counter()
@@ -82,9 +104,19 @@ class Access:
             _write_line(request, exchange, time.perf_counter() - started)
 
     async def _answer(self, request: Request, body: "_Body", exchange: "_Exchange") -> None:
+        working = asyncio.ensure_future(self.app(request.scope, body.receive, exchange.send))
+        watching = asyncio.ensure_future(body.wait_for_departure())
         try:
-            await self.app(request.scope, body.receive, exchange.send)
+            await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done() and not exchange.is_complete:
+                # Nobody waits for the answer: what has not begun is not begun, and an edit goes on by itself.
+                exchange.leave()
+                working.cancel()
+            await working
         except asyncio.CancelledError:
+            working.cancel()
+            if exchange.has_left:
+                return
             exchange.outcome = "canceled"
             raise
         except Exception:
@@ -97,6 +129,8 @@ class Access:
             status = HTTPStatus.INTERNAL_SERVER_ERROR
             answer = error_response(exchange.request_id, status, sentence, "internal_error")
             await answer(request.scope, request.receive, exchange.send)
+        finally:
+            watching.cancel()
 
 
 class _Exchange:
@@ -107,21 +141,39 @@ class _Exchange:
         self.status: int | None = None
         self.outcome: str | None = None
         self.has_left = False
+        self.is_complete = False
+        self.body: _Body | None = None
         self._send = send
 
     def leave(self) -> None:
-        """Note that the client went away before its body was complete: nothing more is sent."""
-        if self.status is None:
-            self.has_left = True
-            self.outcome = "client left"
+        """Note that the client went away before its whole answer: nothing more is sent."""
+        self.has_left = True
+        self.outcome = "client left"
 
     async def send(self, message: Message) -> None:
         if self.has_left:
             return
         if message["type"] == "http.response.start":
             self.status = int(message["status"])
-            message["headers"] = [*message["headers"], (b"x-request-id", self.request_id.encode())]
+            message["headers"] = _guarded(message["headers"], self.request_id)
+            if self.status >= HTTPStatus.BAD_REQUEST and self.body is not None:
+                await self.body.drain()
+        elif message["type"] == "http.response.body":
+            self.is_complete = not message.get("more_body", False)
         await self._send(message)
+
+
+def _guarded(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
+    """Add the request's id, and what keeps a browser from making more of an answer than it is."""
+    given = {name.lower(): value for name, value in headers}
+    policy = _PAGE_POLICY if given.get(b"content-type", b"").startswith(b"text/html") else _DATA_POLICY
+    added = {
+        b"x-request-id": request_id.encode(),
+        b"x-content-type-options": b"nosniff",
+        b"referrer-policy": b"no-referrer",
+        b"content-security-policy": policy,
+    }
+    return [*headers, *((name, value) for name, value in added.items() if name not in given)]
 
 
 class _Memory:
@@ -152,6 +204,8 @@ class _Body:
         self._path = request.url.path[:200]
         length = request.headers.get("content-length", "")
         self._announced_bytes = int(length) if length.isdecimal() else 0
+        # Who asks before sending ("Expect: 100-continue") has not begun, and reading would be the leave.
+        self._waits_for_leave_to_send = "expect" in request.headers
         self._max_bytes = limits.max_bytes(request.headers.get("content-type", ""))
         self._seconds = limits.seconds
         self._receive = receive
@@ -160,7 +214,13 @@ class _Body:
         self._deadline: float | None = None
         self._read_bytes = 0
         self._held_bytes = 0
-        self._is_complete = False
+        self._complete = asyncio.Event()
+
+    async def wait_for_departure(self) -> None:
+        """Wait until the client has gone away, from when its body was read whole; for ever if it never is."""
+        await self._complete.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     async def receive(self) -> Message:
         """Hand on the next piece.
@@ -168,7 +228,7 @@ class _Body:
         The bounds hold from here, not before the application, so that a refusal knows its route and a body that nobody
         reads costs nothing.
         """
-        if self._is_complete:
+        if self._complete.is_set():
             return await self._receive()
         if self._deadline is None:
             self._deadline = asyncio.get_running_loop().time() + self._seconds
@@ -180,12 +240,33 @@ class _Body:
             sentence = f"The body did not arrive within {self._seconds:g} s."
             raise _BodyRefused(HTTPStatus.REQUEST_TIMEOUT, sentence) from None
         if message["type"] == "http.disconnect":
-            self._exchange.leave()
+            if not self._exchange.is_complete:
+                self._exchange.leave()
             return message
+        self._waits_for_leave_to_send = False
         self._read_bytes += len(message.get("body", b""))
         self._make_room(self._read_bytes)
-        self._is_complete = not message.get("more_body", False)
+        if not message.get("more_body", False):
+            self._complete.set()
         return message
+
+    async def drain(self) -> None:
+        """Read the rest and drop it, within bounds.
+
+        A connection that is closed while bytes arrive is reset, and whoever still sends never sees the answer.
+        """
+        if self._announced_bytes - self._read_bytes > _DRAINED_BYTES or self._waits_for_leave_to_send:
+            return
+        drained_bytes = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while not self._complete.is_set() and drained_bytes <= _DRAINED_BYTES:
+                    message = await self._receive()
+                    drained_bytes += len(message.get("body", b""))
+                    if message["type"] == "http.disconnect":
+                        return
+                    if not message.get("more_body", False):
+                        self._complete.set()
 
     def _make_room(self, size_bytes: int) -> None:
         if size_bytes > self._max_bytes:
@@ -217,6 +298,9 @@ def _write_line(request: Request, exchange: _Exchange, seconds: float) -> None:
     }
     if exchange.outcome:
         fields["outcome"] = exchange.outcome
+    key = getattr(request.state, "key", None)
+    if key is not None:
+        fields["key"] = key.name
     failure = getattr(request.state, "failure", None)
     task_id = getattr(request.state, "task_id", None)
     if isinstance(failure, ImgapiError):

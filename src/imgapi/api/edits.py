@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 
 from imgapi.api.bodies import JsonRoute
 from imgapi.api.openapi import ERRORS
+from imgapi.api.quotas import Quotas
 from imgapi.contract import edits as words
 from imgapi.contract.fields import Request as RequestModel
 from imgapi.tasks.run import TaskRunner
@@ -13,12 +14,20 @@ from imgapi.tasks.run import TaskRunner
 TAG = "edits"
 
 
-def edits_router(runner: TaskRunner) -> APIRouter:
-    """Make the six routes; each waits until its edit has ended."""
+def edits_router(runner: TaskRunner, quotas: Quotas) -> APIRouter:
+    """Make the six routes; each waits until its edit has ended.
+
+    Args:
+        runner: Runs the edits.
+        quotas: Holds the months of those callers that have a key.
+    """
     router = APIRouter(tags=[TAG], responses=ERRORS, route_class=JsonRoute)
 
     async def run(operation: str, body: RequestModel, request: Request) -> Any:
-        reply = await runner.run(operation, body)
+        async with quotas.pictures(getattr(request.state, "key", None), getattr(body, "n", 1)) as pictures:
+            reply = await runner.run(operation, body)
+            if isinstance(reply, words.PicturesReply):
+                pictures.made = len(reply.results)
         request.state.task_id = reply.task_id
         return reply
 

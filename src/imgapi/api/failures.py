@@ -28,6 +28,7 @@ STATUSES: Mapping[type[errors.ImgapiError], HTTPStatus] = {
     errors.TaskNotCancellable: HTTPStatus.CONFLICT,
     errors.ResultExpired: HTTPStatus.GONE,
     errors.IdempotencyConflict: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.QuotaExceeded: HTTPStatus.TOO_MANY_REQUESTS,
     errors.UpstreamThrottled: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.UpstreamUnavailable: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.UpstreamMisconfigured: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -76,7 +77,7 @@ def status_of(error: errors.ImgapiError) -> HTTPStatus:
 
 def _answer_named(request: Request, error: errors.ImgapiError) -> JSONResponse:
     headers = {}
-    if isinstance(error, errors.Overloaded | errors.UpstreamThrottled):
+    if isinstance(error, errors.Overloaded | errors.UpstreamThrottled | errors.QuotaExceeded):
         headers["Retry-After"] = str(max(1, round(error.retry_after)))
     request.state.failure = error
     return error_response(
@@ -169,13 +170,15 @@ def explain(problems: Sequence[Mapping[str, Any]], known: Sequence[str]) -> erro
     """
     # A misspelt field is the cause of a missing one, so it is told first.
     problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
-    where = [str(part) for part in problem["loc"] if part not in {"body", "query", "path"}]
-    field = where[0] if where else None
+    where = [part for part in problem["loc"] if part not in {"body", "query", "path"}]
+    field = _spell(where) if where else None
     context = problem.get("ctx") or {}
     if problem["type"] == "json_invalid":
         return errors.InvalidParameter("The body is not valid JSON.")
     if problem["type"] == "extra_forbidden":
         name = (field or "")[:100]
+        if len(where) > 1:
+            return errors.InvalidParameter(f"{name} is not a field of this request; check its spelling", field=name)
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"known fields are {', '.join(known)}"
         return errors.InvalidParameter(f"{name} is not a field of this request; {hint}", field=name)
@@ -184,9 +187,14 @@ def explain(problems: Sequence[Mapping[str, Any]], known: Sequence[str]) -> erro
     if field is None:
         sentence = "The body must be a JSON object, sent with Content-Type: application/json."
         return errors.InvalidParameter(sentence)
-    if problem["type"] == "missing":
-        return errors.InvalidParameter("is required", field=field)
-    return errors.InvalidParameter(_rule(problem["type"], context) + _sent(problem.get("input")), field=field)
+    is_missing = problem["type"] == "missing"
+    sentence = "is required" if is_missing else _rule(problem["type"], context) + _sent(problem.get("input"))
+    return errors.InvalidParameter(sentence, field=field)
+
+
+def _spell(where: Sequence[str | int]) -> str:
+    """Write the way to a value as callers do: `boxes[0].width`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).removeprefix(".")
 
 
 def _rule(kind: str, context: Mapping[str, Any]) -> str:
@@ -195,6 +203,9 @@ def _rule(kind: str, context: Mapping[str, Any]) -> str:
         "greater_than_equal": f"must be at least {context.get('ge')}",
         "string_too_short": "must not be empty",
         "string_too_long": f"must have at most {context.get('max_length')} characters",
+        "too_long": f"must have at most {context.get('max_length')} entries",
+        "list_type": "must be a list",
+        "model_type": "must be an object",
         "finite_number": "must be a finite number",
         "int_from_float": "must be a whole number",
         "string_unicode": "must be valid text",

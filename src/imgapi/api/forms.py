@@ -1,5 +1,6 @@
 """Reading multipart uploads: one picture and a few small fields, bounded and checked like JSON bodies."""
 
+import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -67,6 +68,8 @@ async def read_form(request: Request, model: type[M]) -> tuple[M, str, bytes]:
 class _Parser(MultiPartParser):
     """Knows whether the form's last boundary came; Starlette takes a form without it for a whole one."""
 
+    # Files stay in memory, where the bound on bodies counts them; the default writes all above 1 MB to disk.
+    spool_max_size = sys.maxsize
     is_complete = False
 
     def on_end(self) -> None:

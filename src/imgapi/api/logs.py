@@ -1,5 +1,6 @@
 """Structured logs: one event a line, as JSON or for reading."""
 
+import io
 import logging
 import sys
 from typing import TextIO
@@ -17,7 +18,7 @@ def set_up_logs(log_format: str, level: str, stream: TextIO | None = None) -> No
         level: Least severe level written.
         stream: Where to write instead.
     """
-    out = stream or sys.stderr
+    out: TextIO = stream or _StandardError()
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if log_format == "json"
@@ -42,6 +43,19 @@ def set_up_logs(log_format: str, level: str, stream: TextIO | None = None) -> No
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tracebacks, renderer],
     )
     _route_libraries(formatter, max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]), out)
+
+
+class _StandardError(io.StringIO):
+    """Standard error as it is when something is written: whoever replaces it for a while closes what it was then."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
 
 
 def _route_libraries(formatter: logging.Formatter, level: int, out: TextIO) -> None:

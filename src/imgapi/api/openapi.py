@@ -13,8 +13,8 @@ Nine image endpoints: six AI edits and three local utilities.
 
 Every picture field takes an `http(s)://` URL or a `data:image/…;base64,…` URL. Pictures that a model would refuse are
 made to fit, and `prepared` says how. Every error is `{"error": …, "code": …, "request_id": …}` with a sentence
-that names the field and the limit. `engine` says what made a picture: `dashscope:<model>`, or `local-preview` for what
-this installation painted itself.
+that names the field and the limit. `engine` says what made a picture: `dashscope:<model>`, `onnx:<model>` for a
+cut-out by a matting model, or `local-preview` for what this installation painted itself.
 """
 TAGS = [
     {"name": "edits", "description": "AI edits; the answer comes when the edit has ended."},
@@ -51,6 +51,11 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         "invalid_parameter",
         field="n",
     ),
+    401: _error(
+        "The service asks for a key, and none or an unknown one was sent. Only where keys are switched on.",
+        "This service asks for a key; send it as `Authorization: Bearer …` or `X-API-Key`.",
+        "unauthorized",
+    ),
     408: _error("The body did not arrive in time.", "The body did not arrive within 60 s.", "request_timeout"),
     413: _error(
         "The body is too large.", "The body is larger than 21037056 bytes, the most that /fix takes.", "body_too_large"
@@ -59,6 +64,12 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         "The body is of a type that this path does not take.",
         "/utils/photo_resize takes multipart/form-data with a file in the field image.",
         "unsupported_media_type",
+    ),
+    429: _error(
+        "The key of this request has no requests or pictures left for now. Only where keys are switched on.",
+        "This key may send 60 requests a minute; wait for the next.",
+        "quota_exceeded",
+        retry=True,
     ),
     500: _error(
         "Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy.",
@@ -116,6 +127,12 @@ def tell_the_truth(document: dict[str, Any]) -> dict[str, Any]:
                     "description": "The request's id: the caller's own, or one made here.",
                     "schema": {"type": "string"},
                 }
+    # Empty: without a key will do, unless the operator has given out keys.
+    document["security"] = [{}, {"bearer": []}, {"key": []}]
+    document["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer", "description": "Only where keys are switched on."},
+        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key."},
+    }
     schemas = document["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)

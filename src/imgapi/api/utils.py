@@ -1,9 +1,8 @@
 """The routes of the three local utilities."""
 
-import asyncio
-import base64
 from dataclasses import dataclass
 
+import pybase64
 from fastapi import APIRouter, Request, Response
 
 from imgapi.api.bodies import JsonRoute
@@ -13,7 +12,7 @@ from imgapi.contract.utils import ConvertReply, ConvertRequest, PhotoResizeUrlRe
 from imgapi.errors import ImgapiError
 from imgapi.pictures.convert import convert_to_png
 from imgapi.pictures.limits import PictureLimits
-from imgapi.pictures.resize import Resized, resize
+from imgapi.pictures.resize import resize
 from imgapi.pictures.workers import Workers
 from imgapi.results.outputs import OutputFolder
 from imgapi.sources.fetch import Fetcher
@@ -56,7 +55,13 @@ class Utilities:
             )
         except ImgapiError as exc:
             raise exc.about(field) from exc.__cause__
-        return await asyncio.to_thread(_resize_response, resized)
+        reply = ResizeReply(
+            success=True,
+            original_size=f"{resized.original_width}x{resized.original_height}px",
+            resized_size=f"{resized.width}x{resized.height}px",
+            image_data="",
+        )
+        return _with_picture(reply, resized.content)
 
     async def convert(self, content: bytes, filename: str, wanted: ConvertRequest) -> Response:
         """Convert a picture to PNG, keep the files, and write the documented reply.
@@ -76,31 +81,25 @@ class Utilities:
             raise exc.about("image") from exc.__cause__
         split = wanted.keep_animation and len(converted.frames) > 1
         paths = await self.outputs.save(filename, converted.frames, overwrite=wanted.overwrite, split=split)
-        return await asyncio.to_thread(_convert_response, converted.original_format, paths, converted.frames[0])
+        reply = ConvertReply.model_validate(
+            {
+                "success": True,
+                "message": "转换成功",
+                "original_format": converted.original_format,
+                "converted_format": "png",
+                "image_paths": paths,
+                "image_data": "",
+            }
+        )
+        return _with_picture(reply, converted.frames[0])
 
 
-def _resize_response(resized: Resized) -> Response:
-    reply = ResizeReply(
-        success=True,
-        original_size=f"{resized.original_width}x{resized.original_height}px",
-        resized_size=f"{resized.width}x{resized.height}px",
-        image_data=base64.b64encode(resized.content).decode("ascii"),
-    )
-    return Response(reply.model_dump_json(), media_type="application/json")
-
-
-def _convert_response(original_format: str, paths: list[str], content: bytes) -> Response:
-    reply = ConvertReply.model_validate(
-        {
-            "success": True,
-            "message": "转换成功",
-            "original_format": original_format,
-            "converted_format": "png",
-            "image_paths": paths,
-            "image_data": base64.b64encode(content).decode("ascii"),
-        }
-    )
-    return Response(reply.model_dump_json(), media_type="application/json")
+def _with_picture(reply: ResizeReply | ConvertReply, content: bytes) -> Response:
+    """Write a reply with a picture as its `image_data`, in bytes from the start: base64 needs no escaping in JSON."""
+    *_, last = type(reply).model_fields
+    head, _, tail = reply.model_dump_json().rpartition(f'"{last}":""')
+    parts = (head.encode(), f'"{last}":"'.encode(), pybase64.b64encode(content), b'"', tail.encode())
+    return Response(b"".join(parts), media_type="application/json")
 
 
 def utils_router(utilities: Utilities) -> APIRouter:
