@@ -34,6 +34,7 @@ class VirtualClock:
         self._order = itertools.count()
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self.sleeps: list[float] = []
+        self.wall_offset = 0.0
 
     def monotonic(self) -> float:
         """Seconds since the clock was made."""
@@ -45,7 +46,7 @@ class VirtualClock:
 
     def time(self) -> float:
         """Seconds since the epoch."""
-        return EPOCH_SECONDS + self._now
+        return EPOCH_SECONDS + self.wall_offset + self._now
 
     async def sleep(self, seconds: float) -> None:
         """Wait until a test has let that much time pass."""

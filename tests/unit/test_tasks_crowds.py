@@ -143,6 +143,48 @@ async def test_the_accounts_limit_holds_with_trouble() -> None:
     assert clock.monotonic() < 60.0
 
 
+async def test_half_of_all_looks_failing_ends_no_task() -> None:
+    """A hundred tasks, every second look failing at random: all succeed."""
+    clock = VirtualClock()
+    simulator = TaskSimulator(clock)
+    rng = random.Random(11)  # noqa: S311 - a repeatable simulation
+    troubles = [
+        *(
+            refuses(status, code)
+            for status, code in ((500, "InternalError"), (503, "ModelUnavailable"), (429, "Throttling"))
+        ),
+        *(fails(error) for error in (httpx.ReadError("reset"), httpx.ReadTimeout("late"), httpx.ConnectError("gone"))),
+        answers(200, content=b"<html>"),
+        answers(200, None),
+    ]
+
+    async def upstream(request: httpx.Request) -> httpx.Response:
+        answer = await simulator(request)
+        return await rng.choice(troubles)(request) if rng.random() < 0.5 else answer
+
+    scene = PollingScene(upstream, clock)
+    for number in range(100):
+        simulator.submit(f"t-{number}", rng.uniform(9.0, 21.0))
+    reports = await clock.run(asyncio.gather(*(scene.follow(name) for name in list(simulator.tasks))))
+    assert {report.output.status for report in reports} == {TaskStatus.SUCCEEDED}
+    assert clock.monotonic() < 120.0
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_wall_clock_that_jumps_ends_nothing(hours: int) -> None:
+    """An hour forth or back while a task runs neither ends nor delays it; the deadline is on another clock."""
+    clock = VirtualClock()
+    simulator = TaskSimulator(clock)
+    scene = PollingScene(simulator, clock)
+    simulator.submit("t-1", 12.0)
+    task = scene.follow("t-1", deadline=60.0)
+    await clock.advance(5.0)
+    clock.wall_offset = hours * 3600.0
+    report = await clock.run(task)
+    assert report.output.status is TaskStatus.SUCCEEDED
+    assert 12.0 < clock.monotonic() < 16.0
+
+
 async def test_a_throttled_look_slows_all_looks() -> None:
     """A 429 for one task halves the pace of all, and no task fails of it."""
     clock = VirtualClock()
