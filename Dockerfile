@@ -8,7 +8,9 @@ WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY src ./src
 # Modules are compiled here, for nothing can be written where they run.
-RUN /opt/imgapi/bin/pip install --compile --constraint constraints.txt .
+# docker build --build-arg EXTRAS=onnx … for cutting out with a matting model.
+ARG EXTRAS=""
+RUN /opt/imgapi/bin/pip install --compile --constraint constraints.txt ".${EXTRAS:+[$EXTRAS]}"
 
 
 FROM python:3.11-slim-bookworm

@@ -1,5 +1,6 @@
 """Painters: watermark removal and inpainting of a marked area."""
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
@@ -7,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from drawings import decode, encode, paint, photo, pixels, psnr, watermarked
 from imgapi.emulator import painters
 from imgapi.emulator.painters import PaintingRefused, PaintJob
+from imgapi.emulator.painters.canvas import inpaint
 
 
 def remove(image: Image.Image, *, mask: Image.Image | None = None, boxes: object = None) -> Image.Image:
@@ -153,3 +155,30 @@ def test_bad_masks_are_refused(mask: Image.Image) -> None:
     with pytest.raises(PaintingRefused, match="mask") as refusal:
         edit(image, mask)
     assert refusal.value.code == "InvalidParameter"
+
+
+@pytest.mark.parametrize("name", ["coffee", "chelsea", "china"])
+def test_half_transparent_mark_is_taken_off_not_painted_over(name: str) -> None:
+    """What shows through a wide, half-transparent mark comes back: better than any painting over, by 2 dB and more."""
+    image = photo(name)
+    shape = np.zeros((image.height, image.width), dtype=bool)
+    for left in range(40, 320, 18):
+        shape[60:190, left : left + 10] = True
+    marked = pixels(image) * 0.65 + 255 * 0.35
+    seen = Image.fromarray(np.where(shape[:, :, None], marked, pixels(image)).astype(np.uint8))
+    mask = Image.fromarray(cv2.dilate(shape.astype(np.uint8), np.ones((5, 5), np.uint8)) * 255)
+    area = np.asarray(mask) > 0
+    cleaned = remove(seen, mask=mask)
+    painted_over = Image.fromarray(inpaint(np.asarray(seen), area))
+    assert psnr(cleaned, image, shape) > psnr(painted_over, image, shape) + 2
+    assert psnr(cleaned, image, shape) > psnr(seen, image, shape) + 7
+
+
+def test_solid_mark_is_painted_over() -> None:
+    """A mark that hides what is below it is no film, whatever its colour."""
+    image = photo("coffee")
+    shape = np.zeros((image.height, image.width), dtype=bool)
+    shape[90:100, 60:300] = True
+    seen = Image.fromarray(np.where(shape[:, :, None], 255, pixels(image)).astype(np.uint8))
+    mask = Image.fromarray((shape * 255).astype(np.uint8))
+    assert np.array_equal(pixels(remove(seen, mask=mask)), inpaint(np.asarray(seen), shape))

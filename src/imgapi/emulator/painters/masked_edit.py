@@ -3,8 +3,9 @@
 import cv2
 import numpy as np
 
-from imgapi.emulator.painters.canvas import decode, flatten, inpaint, one_painting
+from imgapi.emulator.painters.canvas import decode, flatten, one_painting
 from imgapi.emulator.painters.job import Painting, PaintingRefused, PaintJob
+from imgapi.emulator.painters.unblending import remove_marked
 from imgapi.matting.pixels import Picture, Pixels
 
 _WHITE_LEVEL = 127
@@ -19,7 +20,7 @@ def paint_masked_edit(job: PaintJob) -> Painting:
     """
     base = decode(job, "base")
     mask = read_mask(decode(job, "mask"), base.height, base.width)
-    painted = inpaint(flatten(base), mask)
+    painted = remove_marked(flatten(base), mask)
     return one_painting(job, painted, base.icc_profile, ignored=("prompt",))
 
 

@@ -1,13 +1,14 @@
-"""Watermark removal: find the mark, then inpaint it."""
+"""Watermark removal: find the mark, then take it off or inpaint it."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from imgapi.emulator.painters.canvas import decode, flatten, inpaint, one_painting
+from imgapi.emulator.painters.canvas import decode, flatten, one_painting
 from imgapi.emulator.painters.job import Painting, PaintingRefused, PaintJob
 from imgapi.emulator.painters.marks import find_marks
 from imgapi.emulator.painters.masked_edit import read_mask
+from imgapi.emulator.painters.unblending import remove_marked
 from imgapi.matting.pixels import Pixels
 
 _MOST_SHARE = 0.5
@@ -34,9 +35,9 @@ def paint_without_watermark(job: PaintJob) -> Painting:
     picture = flatten(base)
     warnings: tuple[str, ...] = ()
     if "mask" in job.pictures:
-        painted = inpaint(picture, read_mask(decode(job, "mask"), base.height, base.width))
+        painted = remove_marked(picture, read_mask(decode(job, "mask"), base.height, base.width))
     elif job.parameters.get("boxes"):
-        painted = inpaint(picture, _read_boxes(job.parameters["boxes"], base.height, base.width))
+        painted = remove_marked(picture, _read_boxes(job.parameters["boxes"], base.height, base.width))
     else:
         painted, is_certain = _remove_marks(picture)
         warnings = () if is_certain else ("low_confidence",)
@@ -56,13 +57,13 @@ def _remove_marks(picture: Pixels) -> tuple[Pixels, bool]:
             "no watermark was found: send /remove_watermark `boxes` (a list of [x, y, width, height] in pixels) or a "
             "`mask_url` that says where it is; by itself the local preview recognises plain text of one opacity only",
         )
-    painted = inpaint(picture, area)
+    painted = remove_marked(picture, area)
     left = find_marks(painted)
     if not left.any():
         return painted, float(area.mean()) < _CERTAIN_SHARE
     if float((area | left).mean()) > _MOST_FOUND:
         return painted, False
-    return inpaint(painted, left), False
+    return remove_marked(painted, left), False
 
 
 def _read_boxes(boxes: object, height: int, width: int) -> Pixels:
