@@ -17,6 +17,8 @@ _CLEAR = 0.95
 _MOST_MISFIT = 0.4
 _LEAST_SPREAD = 12.0
 _WHITE = 255.0
+_REACH = 41
+_EVEN_SPREAD = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,8 @@ class _Film:
 def remove_marked(rgb: Pixels, area: Pixels) -> Pixels:
     """Remove what is marked: taken off where it is a film of one colour, else painted over from its surroundings.
 
-    A film is told by how what is seen follows what may be expected below it; its rim, where it is neither there nor
-    not, is always painted over.
+    A film is told by how what is seen follows what may be expected below it. Its rim, where it is neither there nor
+    not, is always painted over, and so is what lies on even ground, where nothing is hidden and every trace shows.
 
     Args:
         rgb: H×W×3 uint8.
@@ -54,7 +56,21 @@ def remove_marked(rgb: Pixels, area: Pixels) -> Pixels:
     near = cv2.dilate(covered, np.ones((3, 3), np.uint8)) > 0
     result = rgb.copy()
     result[inner] = np.clip((rgb[inner] - film.veil) / film.kept + 0.5, 0, _WHITE).astype(np.uint8)
-    return inpaint(result, area & near & ~inner)
+    result = inpaint(result, area & near & ~inner)
+    even = area & _is_even(rgb, area)
+    result[even] = painted[even]
+    return result
+
+
+def _is_even(rgb: Pixels, area: Pixels) -> Pixels:
+    """Say of each pixel whether what is not marked round it is of one lightness: H×W bool."""
+    light = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    free = (~cv2.dilate(area.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)).astype(np.float32)
+    reach = (_REACH, _REACH)
+    weight = np.maximum(cv2.blur(free, reach), 1e-3)
+    mean = cv2.blur(light * free, reach) / weight
+    spread = np.sqrt(np.maximum(cv2.blur(light * light * free, reach) / weight - mean * mean, 0))
+    return np.asarray(spread < _EVEN_SPREAD)
 
 
 def _find_film(rgb: Pixels, painted: Pixels, area: Pixels) -> _Film | None:
