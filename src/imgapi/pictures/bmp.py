@@ -121,18 +121,16 @@ def _read_masks(content: bytes, length: int, bits: int, compression: int) -> tup
 
 
 def _read_palette(content: bytes, length: int, bits: int, start: int, data_offset: int) -> tuple[bytes, int]:
-    """Read the colours there is room for before the pixels; tell where the pixels begin if the file does not."""
+    """Read the colours; tell where the pixels begin, after them if the file does not say."""
     entry = 3 if length == _CORE else 4
     stated = struct.unpack_from("<I", content, 46)[0] if length >= _INFO else 0
     if not 0 < bits <= _PALETTE_BITS:
         return b"", data_offset or start
     count = min(stated or 1 << bits, 1 << bits)
-    if data_offset:
-        count = min(count, max(0, data_offset - start) // entry)
+    # A short palette without its length, or pixels said to begin in it: what follows then counts as colours too.
     raw = content[start : start + count * entry]
-    if len(raw) < count * entry:
-        raise EOFError
-    colours = np.frombuffer(raw, np.uint8).reshape(-1, entry)[:, 2::-1]
+    whole = len(raw) // entry * entry
+    colours = np.frombuffer(raw[:whole], np.uint8).reshape(-1, entry)[:, 2::-1]
     return colours.tobytes(), data_offset or start + count * entry
 
 
