@@ -71,6 +71,13 @@ def test_a_palette_of_odd_size_is_read(entries: int) -> None:
     assert pixels[0, :, 0].tolist() == [255, 0 if entries == 1 else 255]
 
 
+def test_pixels_said_to_begin_in_the_palette_leave_it_whole() -> None:
+    """Where the pixels begin does not cut the palette, as old writers and other decoders have it."""
+    content = bytearray(bmp_of((1, 1), 8, b"\x01\x00\x00\x00", palette=palette_of(RED, (0, 0, 1))))
+    struct.pack_into("<I", content, 10, 14 + 40 + 4)
+    assert pixels_of(bytes(content))[0, 0, :3].tolist() == [0, 0, 1]
+
+
 def test_a_palette_of_more_than_256_colours_loses_its_surplus() -> None:
     """Eight bits can mean 256 colours, and the file may bring more."""
     pixels = pixels_of(bmp_of((2, 1), 8, b"\x00\xff\x00\x00", palette=palette_of(*[RED] * 255, *[BLUE] * 45)))

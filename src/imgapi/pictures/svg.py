@@ -16,7 +16,7 @@ from imgapi.pictures.encode import encode_png
 from imgapi.pictures.fonts import generic_families
 from imgapi.pictures.limits import check_bytes
 from imgapi.pictures.rasters import decoding
-from imgapi.pictures.svg_clean import EMBEDDED_SVG, clean_svg
+from imgapi.pictures.svg_clean import clean_svg
 from imgapi.pictures.svg_document import SVG, intrinsic_size, parse_svg, rendered_size
 
 RENDERERS = ("resvg", "cairosvg")
@@ -116,8 +116,7 @@ def _renderer(name: str) -> Callable[[ET.Element, int, int], bytes]:
 
 def _render_with_resvg(root: ET.Element, width: int, height: int) -> bytes:
     document = ET.tostring(root, encoding="unicode")
-    # An embedded SVG may have text that can't be seen from here.
-    has_text = next(root.iter(f"{SVG}text"), None) is not None or EMBEDDED_SVG in document
+    has_text = next(root.iter(f"{SVG}text"), None) is not None
     # Told a size, even its own, resvg stretches the drawing by the fraction of a pixel that rounding took.
     own = tuple(ceil(float(root.get(side, "0"))) for side in ("width", "height"))
     is_own_size = own == (width, height)

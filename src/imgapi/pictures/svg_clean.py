@@ -5,19 +5,17 @@ import binascii
 import re
 import sys
 from urllib.parse import unquote_to_bytes
-from xml.etree.ElementTree import Element, tostring
+from xml.etree.ElementTree import Element
 
-from imgapi.errors import ImageTooLarge, ImgapiError, UnreadableImage
+from imgapi.errors import ImageTooLarge, ImgapiError
 from imgapi.pictures import headers
 from imgapi.pictures.rasters import decoding
 from imgapi.pictures.signatures import sniff_format
-from imgapi.pictures.svg_document import SVG, XLINK, XML, parse_svg
+from imgapi.pictures.svg_document import SVG, XLINK, XML
 
 # Elements after every `use` and paint reference is written out.
 MAX_EXPANDED_ELEMENTS = 1_000_000
 _MAX_EMBEDDED_PIXELS = 16_000_000
-# How an embedded SVG is written after it was cleaned.
-EMBEDDED_SVG = "data:image/svg+xml;base64,"
 
 _REMOVED = frozenset({f"{SVG}script", f"{SVG}foreignObject", f"{SVG}handler", f"{SVG}listener"})
 _HREFS = ("href", f"{XLINK}href")
@@ -38,55 +36,27 @@ _NESTED_FUNCTIONS = re.compile(r"\([^)]*\(")
 
 
 def clean_svg(root: Element) -> None:
-    """Drop scripts, links and every reference that is neither `#id` nor a small embedded picture, in place.
-
-    An SVG embedded as a picture is cleaned likewise, and may embed none itself.
+    """Drop scripts, links and every reference that is neither `#id` nor a small embedded raster, in place.
 
     Raises:
         ImageTooLarge: References multiply the elements beyond MAX_EXPANDED_ELEMENTS.
     """
-    _clean(root, embeds_svg=True)
-
-
-def _clean(root: Element, *, embeds_svg: bool) -> int:
-    """Clean a document, and count its elements after all references are written out."""
-    weights: dict[Element, int] = {}
     for parent in root.iter():
         for child in [child for child in parent if child.tag in _REMOVED]:
             parent.remove(child)
-        cleaned: dict[str, int] = _clean_embedded(parent) if embeds_svg and parent.tag in _IMAGES else {}
-        weights[parent] = sum(cleaned.values())
-        _clean_attributes(parent, frozenset(cleaned))
+        _clean_attributes(parent)
         if parent.tag == f"{SVG}style":
             parent.text = _clean_css("".join(parent.itertext()))
             for child in list(parent):
                 parent.remove(child)
-    return _refuse_multiplication(root, weights)
+    _refuse_multiplication(root)
 
 
-def _clean_embedded(image: Element) -> dict[str, int]:
-    """Clean the SVG that an image element embeds, if it does; give its new data URL and how many elements it draws."""
-    cleaned: dict[str, int] = {}
-    for name in _HREFS:
-        content = _read_data_url(image.get(name, ""))
-        if sniff_format(content) != "svg":
-            continue
-        try:
-            document = parse_svg(content)
-        except UnreadableImage:
-            continue
-        drawn = _clean(document, embeds_svg=False)
-        url = EMBEDDED_SVG + base64.b64encode(tostring(document, encoding="utf-8")).decode("ascii")
-        image.set(name, url)
-        cleaned[url] = drawn
-    return cleaned
-
-
-def _clean_attributes(element: Element, harmless: frozenset[str]) -> None:
+def _clean_attributes(element: Element) -> None:
     for name, value in list(element.attrib.items()):
         local = name.rpartition("}")[2].lower()
         if local == "href":
-            if value not in harmless and not _is_harmless_reference(value, embedded=element.tag in _IMAGES):
+            if not _is_harmless_reference(value, embedded=element.tag in _IMAGES):
                 del element.attrib[name]
         elif name == f"{XML}base" or local.startswith("on"):
             del element.attrib[name]
@@ -170,13 +140,8 @@ def _is_small_raster(content: bytes) -> bool:
     return 0 < header.width * header.height <= _MAX_EMBEDDED_PIXELS
 
 
-def _refuse_multiplication(root: Element, weights: dict[Element, int]) -> int:
-    """Count the elements after all `#id` references are written out, each element visited once.
-
-    Args:
-        root: The document.
-        weights: How many elements an element stands for beyond itself.
-    """
+def _refuse_multiplication(root: Element) -> None:
+    """Count the elements after all `#id` references are written out, each element visited once."""
     targets = {identity: element for element in root.iter() if (identity := element.get("id"))}
     sizes: dict[Element, int] = {}
     open_elements: set[Element] = set()
@@ -193,12 +158,11 @@ def _refuse_multiplication(root: Element, weights: dict[Element, int]) -> int:
             stack.extend(other for other in needed if other not in sizes and other not in open_elements)
             continue
         stack.pop()
-        sizes[element] = 1 + weights.get(element, 0) + sum(sizes.get(other, 0) for other in needed)
+        sizes[element] = 1 + sum(sizes.get(other, 0) for other in needed)
         if sizes[element] > MAX_EXPANDED_ELEMENTS:
             raise ImageTooLarge(
                 f"the svg's references expand to more than {MAX_EXPANDED_ELEMENTS} elements; write fewer of them",
             )
-    return sizes[root]
 
 
 def _referred(element: Element, targets: dict[str, Element]) -> list[Element]:
