@@ -61,17 +61,6 @@ def paint_enlargement(job: PaintJob) -> Painting:
     return Painting((content,) * job.count, (), ignored)
 
 
-def enlarge(base: Picture, factor: int, *, lossy: bool = False) -> Pixels:
-    """Enlarge the colours of a picture: (factor·H)×(factor·W)×3 uint8.
-
-    Args:
-        base: As decoded; its JPEG tables, if any, tell its quality.
-        factor: 2 to 4.
-        lossy: Whether the picture was compressed with losses by another format than JPEG.
-    """
-    return np.concatenate([band[:, :, :3] for band in _enlarge_in_bands(base, factor, lossy=lossy)])
-
-
 def sharpen(rgb: Pixels) -> Pixels:
     """Sharpen the lightness without enlarging; no pixel leaves the range of its neighbours, so no edge gets a halo."""
     planes = cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb)
