@@ -173,6 +173,7 @@ def test_unmarked_picture_is_the_callers_to_change(service: Service, data_url: D
     assert answer.status_code == 400, answer.text
     assert answer.json()["code"] == "picture_unsuitable"
     assert "no watermark was found" in answer.json()["error"]
+    assert answer.json()["error"].endswith("plain text of one opacity")
 
 
 def changed_pixels(service: Service, url: str, before: bytes) -> Any:

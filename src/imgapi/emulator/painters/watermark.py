@@ -54,8 +54,9 @@ def _remove_marks(picture: Pixels) -> tuple[Pixels, bool]:
     if not area.any() or float(area.mean()) > _MOST_FOUND:
         raise PaintingRefused(
             "InvalidParameter.ImageContent",
-            "no watermark was found: send /remove_watermark `boxes` (a list of [x, y, width, height] in pixels) or a "
-            "`mask_url` that says where it is; by itself the local preview recognises plain text of one opacity only",
+            # Short enough to be told whole: callers get 200 characters of an upstream's message.
+            "no watermark was found: send /remove_watermark `boxes` ([x, y, width, height] in pixels each) or a "
+            "`mask_url` that says where it is; by itself it finds plain text of one opacity",
         )
     painted = remove_marked(picture, area)
     left = find_marks(painted)
