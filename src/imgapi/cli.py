@@ -1,4 +1,4 @@
-"""The command line: serve, emulator, openapi, models, keys, doctor."""
+"""The command line: serve, edit, mcp, emulator, openapi, models, keys, webhooks, doctor."""
 
 import asyncio
 import importlib
@@ -15,12 +15,18 @@ from imgapi.api.keys import new_key
 from imgapi.api.logs import set_up_logs
 from imgapi.api.openapi import written
 from imgapi.api.protocol import DocumentedProtocol
-from imgapi.app import create_app, model_files, picture_limits
+from imgapi.app import create_app
+from imgapi.commands.edit import edit_commands
+from imgapi.commands.mcp_command import mcp
 from imgapi.matting.download import ModelUnavailable
 from imgapi.matting.model_files import FileState, ModelFiles
 from imgapi.matting.models import MODELS, KnownModel, ModelChoice, choose
 from imgapi.matting.progress import showing
+from imgapi.parts.pixels import model_files, picture_limits
+from imgapi.parts.tasks import webhook_secret
+from imgapi.parts.upstream import emulator_alone
 from imgapi.settings import Settings, SettingsInvalidError, read_settings
+from imgapi.tasks.database import DatabaseUnusableError
 from imgapi.tasks.run import TaskRunner
 
 EXIT_FAILED, EXIT_SETTINGS = 1, 78
@@ -34,6 +40,10 @@ models = typer.Typer(help="The models that /remove_bg can cut out with.", no_arg
 cli.add_typer(models, name="models")
 keys = typer.Typer(help="The keys that callers must send.", no_args_is_help=True)
 cli.add_typer(keys, name="keys")
+webhooks = typer.Typer(help="What tells the end of tasks.", no_args_is_help=True)
+cli.add_typer(webhooks, name="webhooks")
+cli.add_typer(edit_commands(), name="edit")
+cli.command("mcp")(mcp)
 
 _OPEN_WARNING = """
   ****************************************************************************
@@ -66,7 +76,9 @@ def serve(host: Host = None, port: Port = None) -> None:
     set_up_logs(settings.log_format, settings.log_level)
     try:
         app = create_app(settings)
-    except SettingsInvalidError as exc:
+        # Before the server: what hinders it is told in one sentence.
+        asyncio.run(app.state.parts.database.open())
+    except (SettingsInvalidError, DatabaseUnusableError) as exc:
         print(f"imgapi: {exc}", file=sys.stderr)
         raise SystemExit(EXIT_SETTINGS) from exc
     shown = settings.host if _is_loopback(settings.host) else "127.0.0.1"
@@ -86,34 +98,31 @@ def serve(host: Host = None, port: Port = None) -> None:
         http=DocumentedProtocol,
         # Longer than proxies keep theirs: who closes an idle connection first may close it on a request.
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        # The runner ends the edits at the end of the grace; this is for their answers to get out.
-        timeout_graceful_shutdown=int(settings.shutdown_seconds) + ANSWER_SECONDS,
+        # For the answers of held callers, and for local work, to get out.
+        timeout_graceful_shutdown=ANSWER_SECONDS,
     )
-    server = _Server(config, app.state.parts.runner, settings.shutdown_seconds)
+    server = _Server(config, app.state.parts.runner)
     server.run()
     if not server.started:
         raise SystemExit(EXIT_FAILED)
 
 
 class _Server(uvicorn.Server):
-    """A server that ends edits as soon as it is told to stop, so that every caller still gets an answer.
+    """A server that tells held callers where their tasks will be as soon as it is told to stop.
 
     Args:
         config: As uvicorn takes it.
-        runner: Whose edits are ended.
-        grace_seconds: How long accepted edits may go on.
+        runner: Whose callers are told.
     """
 
-    def __init__(self, config: uvicorn.Config, runner: TaskRunner, grace_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, runner: TaskRunner) -> None:
         super().__init__(config)
         self._runner = runner
-        self._grace_seconds = grace_seconds
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop listening and end the edits side by side; one grace period for both."""
-        closing = asyncio.create_task(self._runner.close(self._grace_seconds))
+        """Stop listening; the answers of held callers get out before the connections end."""
+        self._runner.stop()
         await super().shutdown(sockets)
-        await closing
 
 
 @cli.command()
@@ -133,7 +142,6 @@ def emulator(
 
 
 async def _serve_emulator(settings: Settings, host: str, port: int, *, realistic: bool) -> None:
-    from imgapi.app import emulator_alone
     from imgapi.emulator.server import serve as serve_emulator
 
     async with emulator_alone(settings, f"http://{host}:{port}", realistic=realistic) as alone:
@@ -223,6 +231,17 @@ def make_key(name: Annotated[str, typer.Argument(help="What you call the caller.
     key, digest = new_key()
     print(f'[[keys]]\nname = "{name}"\nhash = "{digest}"', file=sys.stderr)
     print(key)
+
+
+@webhooks.callback()
+def about_webhooks() -> None:
+    """Keep `secret` a command of its own; typer would drop the name of an only command."""
+
+
+@webhooks.command("secret")
+def show_webhook_secret() -> None:
+    """Print the secret that webhooks are signed with, for those who receive them."""
+    print(webhook_secret(_settings()))
 
 
 @models.command("list")

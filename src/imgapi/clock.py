@@ -46,6 +46,12 @@ def documented_time(epoch_seconds: float) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d}"
 
 
+def internet_time(epoch_seconds: float) -> str:
+    """Write an instant by RFC 3339 in UTC, to the millisecond."""
+    moment = datetime.fromtimestamp(epoch_seconds, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
 def read_documented_time(text: str | None) -> float | None:
     """Read such an instant as seconds since the epoch; None when it is absent or no time."""
     try:

@@ -15,6 +15,7 @@ ImgapiError
 │   ├── TaskNotCancellable the task has gone too far to be canceled
 │   ├── ResultExpired      the result was there and is gone
 │   ├── IdempotencyConflict  one key, two bodies
+│   ├── QueueTooLong       a new task would wait longer than this server lets one wait
 │   └── QuotaExceeded      the caller's key has no requests or pictures left for now
 ├── UpstreamError          the upstream did not do its part
 │   ├── UpstreamThrottled  it asked us to slow down until our patience ended
@@ -39,6 +40,10 @@ class ImgapiError(Exception):
         detail: Words for the log only.
         task_id: The task the failure ended, when there is one.
         upstream_task_id: The upstream's id of that task, once known.
+
+    Attributes:
+        billed: Whether the upstream charges for the task all the same, where the failure is that of a task.
+        usage: What the task made and its list price, as public fields.
     """
 
     code: ClassVar[str] = "internal_error"
@@ -58,6 +63,8 @@ class ImgapiError(Exception):
         self.detail = detail
         self.task_id = task_id
         self.upstream_task_id = upstream_task_id
+        self.billed: bool | str | None = None
+        self.usage: dict[str, float] | None = None
 
     def about(self, _field: str) -> Self:
         """Name the public field this failure is about; only a `CallerError` is about one."""
@@ -158,6 +165,21 @@ class IdempotencyConflict(CallerError):
     """One idempotency key came with two different bodies."""
 
     code = "idempotency_conflict"
+
+
+class QueueTooLong(CallerError):
+    """So many tasks wait that a new one would wait longer than this server lets one wait; nothing was started.
+
+    Args:
+        message: One sentence for the caller.
+        retry_after: Seconds until the line is short enough, as far as can be foreseen.
+    """
+
+    code = "queue_too_long"
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class QuotaExceeded(CallerError):

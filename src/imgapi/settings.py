@@ -1,6 +1,7 @@
 """The settings: the only reader of the environment, read once by `app` or `cli`."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,29 @@ def _split(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+def _read_limits(value: object) -> object:
+    """Read `model=submits a second/running tasks`, separated by commas."""
+    if not isinstance(value, str):
+        return value
+    limits = {}
+    for part in filter(None, (each.strip() for each in value.split(","))):
+        model, _, numbers = part.partition("=")
+        rate, _, running = numbers.partition("/")
+        try:
+            limits[model.strip()] = (float(rate), int(running))
+        except ValueError:
+            message = f"{part!r} is not of the form model=submits a second/running tasks"
+            raise ValueError(message) from None
+    return limits
+
+
+Limits = Annotated[
+    Mapping[str, tuple[Annotated[float, Field(gt=0)], Annotated[int, Field(ge=1)]]],
+    NoDecode,
+    BeforeValidator(_read_limits),
+]
 Ports = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -60,11 +84,60 @@ class Settings(BaseSettings):
     queries_per_second: Annotated[
         float, Field(gt=0, le=20, description="Task queries this process may send; DashScope allows 20 per account.")
     ] = 17.0
-    task_seconds: Annotated[
-        float, Field(gt=0, description="How long an accepted task may take before its caller is told.")
+    model_limits: Annotated[
+        Limits,
+        Field(
+            default_factory=dict,
+            description=(
+                "What the account may ask of models, where it differs: `wanx2.1-imageedit=2/2` is two submits a second "
+                "and two running tasks; several are separated by commas."
+            ),
+        ),
+    ]
+    pending_seconds: Annotated[
+        float, Field(gt=0, description="How long a task may wait upstream before it is canceled there.")
     ] = 600.0
-    max_tasks: Annotated[int, Field(ge=1, description="Edits under way at once, waiting ones included.")] = 200
-    max_waiting: Annotated[int, Field(ge=0, description="Tasks waiting for one model's running place.")] = 60
+    task_seconds: Annotated[
+        float, Field(gt=0, description="How long an accepted task is followed; the upstream ends each within 3 hours.")
+    ] = 10_900.0
+    max_tasks: Annotated[int, Field(ge=1, description="Edits under way at once, waiting ones included.")] = 2000
+    max_wait: Annotated[
+        float, Field(ge=0, description="How long a caller is held, seconds; the task goes on without its caller.")
+    ] = 300.0
+    max_queue_seconds: Annotated[
+        float, Field(ge=0, description="A new task that would wait longer for its place is refused with 429.")
+    ] = 3600.0
+    tasks_ttl: Annotated[float, Field(gt=0, description="How long a task is kept after its end, seconds.")] = (
+        7 * 86400.0
+    )
+    database_url: Annotated[
+        SecretStr | None,
+        Field(
+            description=(
+                "Where tasks are kept: `postgresql://user@host/name`, which several processes may share; a SQLite file "
+                "in the data folder when unset."
+            ),
+        ),
+    ] = None
+    secret: Annotated[
+        SecretStr | None,
+        Field(
+            min_length=16,
+            description=(
+                "Seals what the tasks database keeps of requests and links; the same for all processes that share it. "
+                "Made once in the data folder when unset, and required with PostgreSQL."
+            ),
+        ),
+    ] = None
+    webhook_url: Annotated[
+        str | None, Field(description="Told the end of every task whose request names no other webhook.")
+    ] = None
+    webhook_secret: Annotated[
+        SecretStr | None,
+        Field(
+            description="Signs webhooks: `whsec_` and base64; see `imgapi webhooks secret` for the one used when unset."
+        ),
+    ] = None
     retired_seconds: Annotated[
         float, Field(ge=0, description="How long a model refused as retired is passed over.")
     ] = 3600.0
@@ -106,10 +179,24 @@ class Settings(BaseSettings):
         ),
     ] = None
     data_dir: Annotated[Path, Field(description="Where results and converted files are kept.")] = Path("var")
-    results_seconds: Annotated[float, Field(gt=0, description="How long a result of /remove_bg is kept.")] = 7 * 86400.0
+    results: Annotated[
+        str | None,
+        Field(
+            description=(
+                "Where results are copied to: a folder, or `s3://bucket/prefix` with the usual AWS_ variables. Unset: "
+                "only those of /remove_bg are kept, in the data folder, and the upstream's links are passed on."
+            )
+        ),
+    ] = None
+    results_ttl: Annotated[float, Field(gt=0, description="How long results are kept, seconds.")] = 7 * 86400.0
     results_max_bytes: Annotated[int, Field(gt=0, description="How much the kept results may take together.")] = (
         2048 * MEGABYTE
     )
+    files_seconds: Annotated[float, Field(gt=0, description="How long files sent to /files are kept.")] = 86400.0
+    files_max_bytes: Annotated[int, Field(gt=0, description="How much the files sent to /files may take together.")] = (
+        1024 * MEGABYTE
+    )
+    files_max_count: Annotated[int, Field(gt=0, description="How many files sent to /files are kept.")] = 20_000
     outputs_seconds: Annotated[float, Field(gt=0, description="How long converted files are kept.")] = 7 * 86400.0
     outputs_max_bytes: Annotated[int, Field(gt=0, description="How much the converted files may take together.")] = (
         2048 * MEGABYTE
@@ -172,7 +259,7 @@ class Settings(BaseSettings):
     ] = 256 * MEGABYTE
     body_seconds: Annotated[float, Field(gt=0, description="How long a request's body may take to arrive.")] = 60.0
     shutdown_seconds: Annotated[
-        float, Field(ge=0, description="How long running edits may go on after a stop was asked for.")
+        float, Field(ge=0, description="How long a submit under way may take after a stop was asked for.")
     ] = 20.0
     preview_pace: Annotated[
         Literal["at-once", "realistic"],
@@ -211,6 +298,14 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return text or None
 
+    @field_validator("database_url")
+    @classmethod
+    def _refuse_unknown_database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("postgresql://", "sqlite:///")):
+            message = "it must start with postgresql:// or sqlite:///"
+            raise ValueError(message)
+        return value
+
     @field_validator("matting")
     @classmethod
     def _refuse_unknown_matting(cls, value: str) -> str:
@@ -231,6 +326,13 @@ class Settings(BaseSettings):
     def models_folder(self) -> Path:
         """Where matting models are kept."""
         return self.models_dir or self.data_dir / "models"
+
+    @property
+    def tasks_url(self) -> str:
+        """Where tasks are kept, as SQLAlchemy writes it."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.data_dir.absolute() / 'tasks.sqlite3'}"
 
     def models_of(self, operation: str) -> tuple[str, ...]:
         """The upstream models chosen for an edit, in order."""

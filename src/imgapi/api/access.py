@@ -25,13 +25,8 @@ RETRY_SECONDS = 5
 # How much of a refused body is read, so that the refusal arrives.
 _DRAINED_BYTES = 64 * 1024 * 1024
 _DRAIN_SECONDS = 5.0
-# The start-up scripts of the pages stand in them, and Swagger UI styles its elements; nothing comes from another host.
-_PAGE_POLICY = (
-    b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-    b"img-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
-    b"frame-ancestors 'none'"
-)
-_DATA_POLICY = b"default-src 'none'; frame-ancestors 'none'"
+# Pages bring policies of their own.
+_POLICY = b"default-src 'none'; frame-ancestors 'none'"
 log = structlog.get_logger("imgapi.access")
 
 
@@ -166,12 +161,11 @@ class _Exchange:
 def _guarded(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
     """Add the request's id, and what keeps a browser from making more of an answer than it is."""
     given = {name.lower(): value for name, value in headers}
-    policy = _PAGE_POLICY if given.get(b"content-type", b"").startswith(b"text/html") else _DATA_POLICY
     added = {
         b"x-request-id": request_id.encode(),
         b"x-content-type-options": b"nosniff",
         b"referrer-policy": b"no-referrer",
-        b"content-security-policy": policy,
+        b"content-security-policy": _POLICY,
     }
     return [*headers, *((name, value) for name, value in added.items() if name not in given)]
 

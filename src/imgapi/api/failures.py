@@ -28,6 +28,7 @@ STATUSES: Mapping[type[errors.ImgapiError], HTTPStatus] = {
     errors.TaskNotCancellable: HTTPStatus.CONFLICT,
     errors.ResultExpired: HTTPStatus.GONE,
     errors.IdempotencyConflict: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.QueueTooLong: HTTPStatus.TOO_MANY_REQUESTS,
     errors.QuotaExceeded: HTTPStatus.TOO_MANY_REQUESTS,
     errors.UpstreamThrottled: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.UpstreamUnavailable: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -39,6 +40,8 @@ STATUSES: Mapping[type[errors.ImgapiError], HTTPStatus] = {
     errors.CapabilityMissing: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
+_WAITABLE = (errors.Overloaded, errors.UpstreamThrottled, errors.QuotaExceeded, errors.QueueTooLong)
+_EDITS = frozenset({"change_bg", "change_cloth", "expand", "fix", "remove_bg", "remove_watermark"})
 # Python 3.13 renamed this member.
 BODY_TOO_LARGE = HTTPStatus(413)
 _HTTP_CODES: Mapping[int, str] = {
@@ -60,7 +63,7 @@ def error_response(
     code: str,
     *,
     headers: Mapping[str, str] | None = None,
-    **additions: str | None,
+    **additions: Any,
 ) -> JSONResponse:
     """Write an error in the documented shape."""
     reply = ErrorReply(error=sentence, code=code, request_id=request_id, **additions)
@@ -77,7 +80,7 @@ def status_of(error: errors.ImgapiError) -> HTTPStatus:
 
 def _answer_named(request: Request, error: errors.ImgapiError) -> JSONResponse:
     headers = {}
-    if isinstance(error, errors.Overloaded | errors.UpstreamThrottled | errors.QuotaExceeded):
+    if isinstance(error, _WAITABLE):
         headers["Retry-After"] = str(max(1, round(error.retry_after)))
     request.state.failure = error
     return error_response(
@@ -89,7 +92,15 @@ def _answer_named(request: Request, error: errors.ImgapiError) -> JSONResponse:
         field=error.field,
         task_id=error.task_id,
         upstream_task_id=error.upstream_task_id,
+        billed=_billed(request, error),
+        usage=error.usage,
     )
+
+
+def _billed(request: Request, error: errors.ImgapiError) -> bool | str | None:
+    """Whether an edit that ended so is paid for: what is refused before it is a task never is."""
+    is_edit = request.method == "POST" and request.url.path.strip("/") in _EDITS
+    return False if error.billed is None and is_edit else error.billed
 
 
 def _answer_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -170,7 +181,7 @@ def explain(problems: Sequence[Mapping[str, Any]], known: Sequence[str]) -> erro
     """
     # A misspelt field is the cause of a missing one, so it is told first.
     problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
-    where = [part for part in problem["loc"] if part not in {"body", "query", "path"}]
+    where = [part for part in problem["loc"] if part not in {"body", "query", "path", "header"}]
     field = _spell(where) if where else None
     context = problem.get("ctx") or {}
     if problem["type"] == "json_invalid":

@@ -20,31 +20,31 @@ FILE_FIELD = "image"
 MAX_FIELDS = 10
 MAX_FIELD_BYTES = 64 * 1024
 _ENDED_EARLY = "ended early"
-# How a complaint of the parser begins, what the caller is told instead, and the field that is about.
-_COMPLAINTS: tuple[tuple[str, str, str | None], ...] = (
-    (_ENDED_EARLY, "The form ended early: its last boundary is missing, so a part of the body was not sent.", None),
-    ("Too many files", "send one file, and more than one was sent", FILE_FIELD),
-    ("Too many fields", f"The form has more than {MAX_FIELDS} fields; send each field once.", None),
+# How a complaint of the parser begins, what the caller is told instead, and whether that is about the file's field.
+_COMPLAINTS: tuple[tuple[str, str, bool], ...] = (
+    (_ENDED_EARLY, "The form ended early: its last boundary is missing, so a part of the body was not sent.", False),
+    ("Too many files", "send one file, and more than one was sent", True),
+    ("Too many fields", f"The form has more than {MAX_FIELDS} fields; send each field once.", False),
     (
         "Part exceeded",
-        f"A text field has more than {MAX_FIELD_BYTES} bytes; send the picture as a file in the field {FILE_FIELD}.",
-        None,
+        f"A text field has more than {MAX_FIELD_BYTES} bytes; send the picture as a file in the field {{file_field}}.",
+        False,
     ),
     (
         "Missing boundary",
         "The Content-Type multipart/form-data has no boundary; let your HTTP client write this header.",
-        None,
+        False,
     ),
     (
         "The Content-Disposition",
-        f"A part of the form has no name; the picture belongs into the field {FILE_FIELD}.",
-        None,
+        "A part of the form has no name; the picture belongs into the field {file_field}.",
+        False,
     ),
 )
 
 
-async def read_form(request: Request, model: type[M]) -> tuple[M, str, bytes]:
-    """Read a form with one file named `image`; return its checked fields, the file's name and its bytes.
+async def read_form(request: Request, model: type[M], file_field: str = FILE_FIELD) -> tuple[M, str, bytes]:
+    """Read a form with one file, named `image` or as said; return its checked fields, the file's name and its bytes.
 
     Raises:
         InvalidParameter: The form is broken or cut off, a field is wrong, the file is missing, twice there or no file.
@@ -52,14 +52,14 @@ async def read_form(request: Request, model: type[M]) -> tuple[M, str, bytes]:
     """
     content_type = request.headers.get("content-type", "")
     if content_type and content_type.partition(";")[0].strip().lower() != "multipart/form-data":
-        sentence = f"{request.url.path} takes multipart/form-data with a file in the field {FILE_FIELD}."
+        sentence = f"{request.url.path} takes multipart/form-data with a file in the field {file_field}."
         raise HTTPException(415, sentence)
-    form = await _parse(request) if content_type else FormData()
+    form = await _parse(request, file_field) if content_type else FormData()
     try:
-        fields, upload = _sort(form)
-        checked = _check(model, fields)
+        fields, upload = _sort(form, file_field)
+        checked = _check(model, fields, file_field)
         if upload is None:
-            raise InvalidParameter("is required: a file in a multipart/form-data body", field=FILE_FIELD)
+            raise InvalidParameter("is required: a file in a multipart/form-data body", field=file_field)
         return checked, upload.filename or "", await upload.read()
     finally:
         await form.close()
@@ -76,7 +76,7 @@ class _Parser(MultiPartParser):
         self.is_complete = True
 
 
-async def _parse(request: Request) -> FormData:
+async def _parse(request: Request, file_field: str) -> FormData:
     async def read_whole() -> AsyncGenerator[bytes, None]:
         async with aclosing(request.stream()) as stream:
             async for chunk in stream:
@@ -92,28 +92,28 @@ async def _parse(request: Request) -> FormData:
         try:
             return await parser.parse()
         except MultiPartException as exc:
-            raise _explain_form(exc.message) from exc
+            raise _explain_form(exc.message, file_field) from exc
 
 
-def _explain_form(complaint: str) -> InvalidParameter:
+def _explain_form(complaint: str, file_field: str) -> InvalidParameter:
     """Say what to do about what Starlette's parser complains of."""
-    for beginning, message, field in _COMPLAINTS:
+    for beginning, message, is_about_file in _COMPLAINTS:
         if complaint.startswith(beginning):
-            return InvalidParameter(message, field=field)
+            return InvalidParameter(message.format(file_field=file_field), field=file_field if is_about_file else None)
     message = "The body is not valid multipart/form-data; send it as your HTTP client writes a file upload."
     return InvalidParameter(message)
 
 
-def _sort(form: FormData) -> tuple[dict[str, Any], UploadFile | None]:
+def _sort(form: FormData, file_field: str) -> tuple[dict[str, Any], UploadFile | None]:
     fields: dict[str, Any] = {}
     upload: UploadFile | None = None
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
-            if name != FILE_FIELD:
-                raise InvalidParameter(f"unknown file field {name[:100]!r}; the picture belongs into {FILE_FIELD}")
+            if name != file_field:
+                raise InvalidParameter(f"unknown file field {name[:100]!r}; the picture belongs into {file_field}")
             upload = value
-        elif name == FILE_FIELD:
-            raise InvalidParameter("must be a file, and text was sent", field=FILE_FIELD)
+        elif name == file_field:
+            raise InvalidParameter("must be a file, and text was sent", field=file_field)
         elif name in fields:
             raise InvalidParameter("was sent twice", field=name[:100])
         else:
@@ -121,19 +121,19 @@ def _sort(form: FormData) -> tuple[dict[str, Any], UploadFile | None]:
     return fields, upload
 
 
-def _check(model: type[M], fields: Mapping[str, Any]) -> M:
+def _check(model: type[M], fields: Mapping[str, Any], file_field: str) -> M:
     try:
         return model.model_validate(fields)
     except ValidationError as exc:
-        raise explain(exc.errors(), (*model.model_fields, FILE_FIELD)) from exc
+        raise explain(exc.errors(), (*model.model_fields, file_field)) from exc
 
 
-def form_schema(model: type[RequestModel], file_description: str) -> dict[str, Any]:
+def form_schema(model: type[RequestModel], file_description: str, file_field: str = FILE_FIELD) -> dict[str, Any]:
     """Describe such a form for the OpenAPI document."""
     schema = model.model_json_schema()
     properties = {
-        FILE_FIELD: {"type": "string", "format": "binary", "description": file_description},
+        file_field: {"type": "string", "format": "binary", "description": file_description},
         **schema.get("properties", {}),
     }
-    content = {"type": "object", "required": [FILE_FIELD], "properties": properties, "additionalProperties": False}
+    content = {"type": "object", "required": [file_field], "properties": properties, "additionalProperties": False}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": content}}}}

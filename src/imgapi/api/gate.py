@@ -11,7 +11,20 @@ from imgapi.api.quotas import Quotas
 from imgapi.errors import QuotaExceeded
 
 # What a load balancer, a browser's page and whoever holds a link must reach without a key: links are unguessable.
-_OPEN = ("/livez", "/readyz", "/docs", "/redoc", "/openapi.json", "/static-offline-docs/", "/results/", "/emulator/")
+_OPEN = (
+    "/livez",
+    "/readyz",
+    "/docs",
+    "/redoc",
+    "/openapi.json",
+    "/playground",
+    "/playground/",
+    "/docs/assets/",
+    "/samples/",
+    "/files/",
+    "/results/",
+    "/emulator/",
+)
 _UNAUTHORIZED = "unauthorized"
 
 

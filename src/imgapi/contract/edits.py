@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from imgapi.contract.fields import ImageUrl, Number, Prompt, Reply, Request
+from imgapi.contract.samples import sample_url
 
 Scale = Annotated[
     Number, Field(ge=1.0, le=2.0, description="1.0 adds nothing on this side; 1.5 adds 50 % of the original side.")
 ]
-EXAMPLE_URL = "https://example.com/photo.jpg"
 
 
 class ChangeBgRequest(Request):
@@ -19,9 +19,9 @@ class ChangeBgRequest(Request):
         json_schema_extra={
             "examples": [
                 {
-                    "base_image_url": "https://example.com/cup.png",
-                    "ref_image_url": "https://example.com/beach.jpg",
-                    "ref_prompt": "海边 日落",
+                    "base_image_url": sample_url("product.jpg"),
+                    "ref_image_url": sample_url("landscape.jpg"),
+                    "ref_prompt": "湖边 草地",
                     "n": 1,
                 }
             ]
@@ -45,9 +45,9 @@ class ChangeClothRequest(Request):
         json_schema_extra={
             "examples": [
                 {
-                    "top_garment_url": "https://example.com/shirt.jpg",
-                    "bottom_garment_url": "https://example.com/trousers.jpg",
-                    "person_image_url": "https://example.com/person.jpg",
+                    "top_garment_url": sample_url("shirt.jpg"),
+                    "bottom_garment_url": sample_url("trousers.jpg"),
+                    "person_image_url": sample_url("person.jpg"),
                 }
             ]
         }
@@ -62,7 +62,17 @@ class ExpandRequest(Request):
     """Outpainting: continue the picture on its four sides."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"base_image_url": EXAMPLE_URL, "left_scale": 1.25, "right_scale": 1.25}]}
+        json_schema_extra={
+            "examples": [
+                {
+                    "base_image_url": sample_url("landscape.jpg"),
+                    "top_scale": 1.0,
+                    "bottom_scale": 1.0,
+                    "left_scale": 1.25,
+                    "right_scale": 1.25,
+                }
+            ]
+        }
     )
 
     base_image_url: ImageUrl
@@ -87,7 +97,9 @@ class ExpandRequest(Request):
 class FixRequest(Request):
     """Super-resolution: enlarge and restore the picture."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"base_image_url": EXAMPLE_URL, "upscale_factor": 2}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"base_image_url": sample_url("product.jpg"), "upscale_factor": 2}]}
+    )
 
     base_image_url: ImageUrl
     prompt: Prompt = "图像超分。"
@@ -99,7 +111,7 @@ class FixRequest(Request):
 class RemoveBgRequest(Request):
     """Cut out the main subject, with true alpha."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"image_url": EXAMPLE_URL}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"image_url": sample_url("product.jpg")}]})
 
     image_url: ImageUrl
 
@@ -138,8 +150,11 @@ class RemoveWatermarkRequest(Request):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"image_url": EXAMPLE_URL},
-                {"image_url": EXAMPLE_URL, "boxes": [{"x": 520, "y": 430, "width": 110, "height": 40}]},
+                {"image_url": sample_url("watermarked.jpg")},
+                {
+                    "image_url": sample_url("watermarked.jpg"),
+                    "boxes": [{"x": 680, "y": 586, "width": 270, "height": 40}],
+                },
             ]
         }
     )
@@ -171,6 +186,29 @@ class ResultLink(Reply):
     """One picture that was made."""
 
     url: Annotated[str, Field(description="Where the picture can be downloaded. An upstream link dies after 24 hours.")]
+    expires_at: Annotated[
+        str | None, Field(description="When a picture that this service keeps is gone: RFC 3339, UTC.")
+    ] = None
+
+
+class Usage(Reply):
+    """What a task made, and what that costs by the upstream's price list."""
+
+    images: Annotated[int, Field(ge=0, description="Pictures made.")]
+    list_price_cny: Annotated[
+        float, Field(ge=0, description="Their price by the upstream's list, CNY; what was really charged is `billed`.")
+    ]
+
+
+Billed = Annotated[
+    bool | Literal["unknown"],
+    Field(
+        description=(
+            "Whether the upstream charges for it. `unknown`: it may have been accepted and can't be followed, "
+            "so look at the upstream's own bill. Without an upstream account nothing is charged."
+        )
+    ),
+]
 
 
 class TaskMetrics(Reply):
@@ -236,6 +274,8 @@ class EditReply(Reply):
             examples=[["prompt"]],
         ),
     ] = None
+    billed: Billed | None = None
+    usage: Annotated[Usage | None, Field(description="What was made, and its list price.")] = None
 
 
 class PicturesReply(EditReply):
@@ -264,3 +304,6 @@ class ChangeClothReply(EditReply):
     """As the common reply, but with `image_url` in place of `results` and without `task_metrics`."""
 
     image_url: Annotated[str, Field(description="Where the picture can be downloaded.")]
+    expires_at: Annotated[
+        str | None, Field(description="When a picture that this service keeps is gone: RFC 3339, UTC.")
+    ] = None

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from imgapi.contract.edits import Billed, Usage
 from imgapi.contract.fields import Reply
 
 
@@ -24,3 +25,7 @@ class ErrorReply(Reply):
     field: Annotated[str | None, Field(description="The field the error is about.", examples=["n"])] = None
     task_id: Annotated[str | None, Field(description="The task the error ended.")] = None
     upstream_task_id: Annotated[str | None, Field(description="The upstream's id of that task.")] = None
+    billed: Annotated[
+        Billed | None, Field(description="On edits: whether the upstream charges for it all the same.")
+    ] = None
+    usage: Annotated[Usage | None, Field(description="On edits: what was made, and its list price.")] = None

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from imgapi.contract.fields import ImageUrl, Reply, Request
+from imgapi.contract.samples import sample_url
 
 LARGEST_SIDE = 16_384
 DEFAULT_MIN_DIM = 512
@@ -33,9 +34,7 @@ class PhotoResizeUrlRequest(ResizeRequest):
     """Resize the picture behind a URL."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"image_url": "https://example.com/photo.jpg", "min_dim": 512, "max_dim": 1024}]
-        }
+        json_schema_extra={"examples": [{"image_url": sample_url("landscape.jpg"), "min_dim": 256, "max_dim": 512}]}
     )
 
     image_url: ImageUrl

@@ -88,7 +88,7 @@ class Turns(Protocol):
         """Wait for the next turn."""
         ...
 
-    def slow_down(self, seconds: float) -> None:
+    async def slow_down(self, seconds: float) -> None:
         """Give turns more rarely for some seconds."""
         ...
 
@@ -160,7 +160,7 @@ class DashScope:
             if self.clock.monotonic() + pause > deadline:
                 raise error
             if turns is not None and isinstance(error, UpstreamThrottled):
-                turns.slow_down(pause)
+                await turns.slow_down(pause)
             await self.clock.sleep(pause)
             if turns is not None:
                 await turns.wait()

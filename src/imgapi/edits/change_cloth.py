@@ -27,7 +27,7 @@ def _successor(model: str, _request: ChangeClothRequest, pictures: Mapping[str, 
 
 
 def _reply(finished: Finished) -> ChangeClothReply:
-    return ChangeClothReply(**common_fields(finished), image_url=finished.urls[0])
+    return ChangeClothReply(**common_fields(finished), image_url=finished.urls[0], expires_at=finished.expiry)
 
 
 def _try_on_candidate(model: str) -> Candidate[ChangeClothRequest]:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from imgapi.clock import documented_time, read_documented_time
-from imgapi.contract.edits import EditReply, PicturesReply, ResultLink, TaskMetrics
+from imgapi.clock import documented_time, internet_time, read_documented_time
+from imgapi.contract.edits import EditReply, PicturesReply, ResultLink, TaskMetrics, Usage
 from imgapi.contract.fields import Request
 from imgapi.dashscope.wire import FailedPicture, SubmitBody, TaskOutput
 from imgapi.errors import InvalidParameter
@@ -90,7 +90,10 @@ class Candidate(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A task that ended well, in our words; instants are seconds since the epoch."""
+    """A task that ended well, in our words; instants are seconds since the epoch.
+
+    `expires_at` is when the links die that are this service's own, `price_cny` that of one picture by the list.
+    """
 
     task_id: str
     upstream_task_id: str | None
@@ -104,6 +107,14 @@ class Finished:
     failures: Sequence[FailedPicture] = field(default_factory=tuple)
     warnings: Sequence[str] = ()
     ignored: Sequence[str] = ()
+    expires_at: float | None = None
+    billed: bool = False
+    price_cny: float = 0.0
+
+    @property
+    def expiry(self) -> str | None:
+        """When the links die, as replies tell it."""
+        return None if self.expires_at is None else internet_time(self.expires_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +168,14 @@ def common_fields(finished: Finished) -> dict[str, Any]:
         "prepared": list(finished.prepared) or None,
         "warnings": list(finished.warnings) or None,
         "ignored": list(finished.ignored) or None,
+        "billed": finished.billed,
+        "usage": usage(len(finished.urls), finished.price_cny),
     }
+
+
+def usage(images: int, price_cny: float) -> Usage:
+    """Count what was made, and what it costs by the list."""
+    return Usage(images=images, list_price_cny=round(images * price_cny, 4))
 
 
 def _time(told: str | None, ours: float) -> str:
@@ -177,5 +195,5 @@ def metrics(finished: Finished) -> TaskMetrics:
 
 def pictures_reply(finished: Finished) -> PicturesReply:
     """Write the documented common reply."""
-    results = [ResultLink(url=url) for url in finished.urls]
+    results = [ResultLink(url=url, expires_at=finished.expiry) for url in finished.urls]
     return PicturesReply(**common_fields(finished), results=results, task_metrics=metrics(finished))

@@ -38,9 +38,8 @@ def _scales(request: ExpandRequest) -> tuple[float, float, float, float]:
 
 
 def _reply(finished: Finished) -> ExpandReply:
-    return ExpandReply(
-        **common_fields(finished), results=ResultLink(url=finished.urls[0]), task_metrics=metrics(finished)
-    )
+    link = ResultLink(url=finished.urls[0], expires_at=finished.expiry)
+    return ExpandReply(**common_fields(finished), results=link, task_metrics=metrics(finished))
 
 
 EXPAND = Edit(

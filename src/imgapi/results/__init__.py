@@ -1,1 +1,1 @@
-"""Pictures that go out: kept results and converted files."""
+"""Pictures that are kept for callers: results, uploads, converted files."""

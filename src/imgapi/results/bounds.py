@@ -53,10 +53,6 @@ class FolderBounds:
         self._known_bytes: int | None = None
         self._sweep_at = 0.0
 
-    def is_expired(self, modified: float) -> bool:
-        """Tell whether a file last written at `modified` has outlived its time."""
-        return self._clock() - modified > self._max_age_seconds
-
     def add(self, paths: Iterable[Path], size_bytes: int) -> None:
         """Count files that were just written and sweep when it is time; they themselves always stay."""
         if self._known_bytes is not None:

@@ -1,11 +1,11 @@
-"""One GET, over the guarded network or to this service's own files, seen the same way by the fetcher.
+"""One exchange, over the guarded network or with this service's own files, seen the same way by whoever began it.
 
 No HTTP client stands in between: so there are no cookies, no proxies or certificates from the environment, no
 `.netrc`, no redirects followed unseen and no content decoded, without any of it having to be switched off.
 """
 
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -35,9 +35,24 @@ class Reply:
     chunks: AsyncIterable[bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What a POST carries.
+
+    Attributes:
+        content: The body.
+        headers: Header fields beside those that every request has.
+    """
+
+    content: bytes
+    headers: Mapping[str, str]
+
+
 @asynccontextmanager
-async def open_network(url: CheckedUrl, backend: GuardedBackend, ssl_context: ssl.SSLContext) -> AsyncIterator[Reply]:
-    """Ask the network for `url` over a connection of its own, which is closed on leaving.
+async def open_network(
+    url: CheckedUrl, backend: GuardedBackend, ssl_context: ssl.SSLContext, posted: Posted | None = None
+) -> AsyncIterator[Reply]:
+    """Ask the network for `url`, or post to it, over a connection of its own, which is closed on leaving.
 
     A pool for one exchange: nothing of one caller's connection is there for the next, and no connection can exist
     that the backend did not open.
@@ -48,12 +63,14 @@ async def open_network(url: CheckedUrl, backend: GuardedBackend, ssl_context: ss
         httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException: The exchange failed.
     """
     target = httpcore.URL(scheme=url.scheme, host=url.host, port=url.port, target=url.target)
+    fields = _request_headers() if posted is None else _message_headers(posted)
     async with (
         httpcore.AsyncConnectionPool(ssl_context=ssl_context, max_connections=1, network_backend=backend) as pool,
         pool.stream(
-            "GET",
+            "GET" if posted is None else "POST",
             target,
-            headers=[("Host", url.authority), *_request_headers(), ("Connection", "close")],
+            headers=[("Host", url.authority), *fields, ("Connection", "close")],
+            content=None if posted is None else posted.content,
             extensions={"timeout": {"connect": _CONNECT_SECONDS}},
         ) as response,
     ):
@@ -76,6 +93,21 @@ async def open_own(url: CheckedUrl, transport: httpx.AsyncBaseTransport) -> Asyn
         await response.aclose()
 
 
+def is_tls_failure(exc: BaseException | None) -> bool:
+    """Look down the chain of causes; the libraries between wrap the TLS failure more than once."""
+    while exc is not None:
+        if isinstance(exc, ssl.SSLError):
+            return True
+        exc = exc.__cause__ or exc.__context__
+    return False
+
+
 def _request_headers() -> list[tuple[str, str]]:
     """The same few fields for everyone: nothing that tells who asks, from where or with what right."""
     return [("User-Agent", "imgapi"), ("Accept", "image/*, */*;q=0.5"), ("Accept-Encoding", "identity")]
+
+
+def _message_headers(posted: Posted) -> list[tuple[str, str]]:
+    """What tells about the message, and nothing else about who sends it."""
+    ours = [("User-Agent", "imgapi"), ("Accept-Encoding", "identity"), ("Content-Length", str(len(posted.content)))]
+    return [*ours, *posted.headers.items()]

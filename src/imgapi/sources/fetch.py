@@ -13,7 +13,7 @@ import httpx
 
 from imgapi.errors import ImageTooLarge, InvalidParameter, SourceRefused, SourceUnreachable
 from imgapi.sources.data_url import decode_data_url, is_data_url
-from imgapi.sources.exchange import Reply, open_network, open_own
+from imgapi.sources.exchange import Reply, is_tls_failure, open_network, open_own
 from imgapi.sources.guard import GuardedBackend, Resolver, SystemResolver
 from imgapi.sources.urls import MAX_URL_CHARACTERS, WEB_PORTS, CheckedUrl, check_characters, check_url
 
@@ -229,17 +229,8 @@ def _refuse_path_tricks(rest: str) -> None:
 
 def _explain(place: str, exc: Exception) -> str:
     """Say what the owner of the URL could look at; the exception's own words may hold addresses."""
-    if _is_tls_failure(exc):
+    if is_tls_failure(exc):
         return f"The download from {place} failed: its TLS certificate or handshake is not valid."
     if isinstance(exc, httpcore.ConnectError | httpcore.ConnectTimeout):
         return f"The download from {place} failed: no connection could be made."
     return f"The download from {place} failed: its server broke off or did not answer in HTTP."
-
-
-def _is_tls_failure(exc: BaseException | None) -> bool:
-    """Look down the chain of causes; the libraries between wrap the TLS failure more than once."""
-    while exc is not None:
-        if isinstance(exc, ssl.SSLError):
-            return True
-        exc = exc.__cause__ or exc.__context__
-    return False

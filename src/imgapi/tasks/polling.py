@@ -9,14 +9,15 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 
 from imgapi.clock import Clock, read_documented_time
-from imgapi.dashscope.client import DashScope, Report
+from imgapi.dashscope.client import DashScope, Report, Turns
 from imgapi.dashscope.wire import TaskOutput, TaskStatus, read_status
 from imgapi.errors import StillRunning, UpstreamError, UpstreamThrottled
 from imgapi.tasks.forecast import LONGEST_SECONDS, PENDING_SECONDS, RunTimes
-from imgapi.tasks.pacing import Spacing
 
 # A task may be invisible for a moment after its submit.
 GRACE_SECONDS = 10.0
+# A task that was submitted longer ago was left by a process: nobody knows what has become of it meanwhile.
+FRESH_SECONDS = 1.0
 CROWD = 8
 SWEEP_SECONDS = 0.6
 # A list that takes longer than this no longer keeps tasks from looks of their own.
@@ -51,12 +52,12 @@ class Poller:
     Args:
         dashscope: Answers queries and lists.
         clock: Time.
-        spacing: Keeps all queries of this account below its limit.
+        spacing: Keeps all queries of this account below its limit, those of other processes included.
     """
 
     dashscope: DashScope
     clock: Clock
-    spacing: Spacing
+    spacing: Turns
     _watches: set[Watch] = field(default_factory=set, init=False)
     _looks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
     _sweeping: asyncio.Task[None] | None = field(default=None, init=False)
@@ -64,8 +65,16 @@ class Poller:
     _wake: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _swept: float = field(default=float("-inf"), init=False)
 
-    async def follow(self, upstream_task_id: str, times: RunTimes, *, deadline_seconds: float) -> Report:
+    async def follow(
+        self, upstream_task_id: str, times: RunTimes, *, deadline_seconds: float, age_seconds: float = 0.0
+    ) -> Report:
         """Wait until a task has ended and return its last report.
+
+        Args:
+            upstream_task_id: The upstream's id of it.
+            times: The run times of its kind.
+            deadline_seconds: How long to wait from now.
+            age_seconds: How long ago it was submitted.
 
         Raises:
             StillRunning: The deadline has passed; `detail` is the status last seen.
@@ -74,10 +83,10 @@ class Poller:
         watch = Watch(
             upstream_task_id,
             times,
-            submitted=now,
+            submitted=now - age_seconds,
             deadline=now + deadline_seconds,
             ended=asyncio.get_running_loop().create_future(),
-            due=now + times.next_look(0.0),
+            due=now + (times.next_look(age_seconds) if age_seconds < FRESH_SECONDS else 0.0),
         )
         self._watches.add(watch)
         if self._loop is None or self._loop.done():
@@ -178,7 +187,7 @@ class Poller:
         try:
             report = await self.dashscope.query(watch.upstream_task_id)
         except UpstreamError as exc:
-            self._postpone(watch, exc)
+            await self._postpone(watch, exc)
         except Exception as exc:  # noqa: BLE001 - the task is a border: whoever waits must hear of it
             if not watch.ended.done():
                 watch.ended.set_exception(exc)
@@ -189,12 +198,12 @@ class Poller:
             watch.is_being_looked_at = False
             self._wake.set()
 
-    def _postpone(self, watch: Watch, error: UpstreamError) -> None:
+    async def _postpone(self, watch: Watch, error: UpstreamError) -> None:
         """A look that told nothing is never the end of a task."""
         watch.troubles += 1
         pause = min(LONGEST_SECONDS, 0.5 * 1.6 ** min(watch.troubles, 10))
         if isinstance(error, UpstreamThrottled):
-            self.spacing.slow_down(max(2.0, min(error.retry_after, 10.0)))
+            await self.spacing.slow_down(max(2.0, min(error.retry_after, 10.0)))
             pause = max(pause, 1.0)
         watch.due = self.clock.monotonic() + pause
 
@@ -245,7 +254,7 @@ class Poller:
                 await self.spacing.wait()
                 await self._list(TaskStatus.POST_PROCESSING, alive)
         except UpstreamThrottled as exc:
-            self.spacing.slow_down(max(2.0, min(exc.retry_after, 10.0)))
+            await self.spacing.slow_down(max(2.0, min(exc.retry_after, 10.0)))
         except UpstreamError:
             # The tasks that the list did not tell of get looks of their own.
             pass

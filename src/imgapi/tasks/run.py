@@ -1,298 +1,381 @@
-"""The life of one edit: from the request to the documented reply."""
+"""What can be done with tasks: start, wait for, look at, list, cancel and forget them."""
 
 import asyncio
+import base64
+import binascii
+import hashlib
+import json
 import uuid
-from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
 from imgapi.clock import Clock
-from imgapi.contract.edits import EditReply, RemoveBgRequest
 from imgapi.contract.fields import Request
-from imgapi.dashscope.client import DashScope, ModelRetired, Report
-from imgapi.dashscope.faults import classify, to_error
-from imgapi.dashscope.wire import FailedPicture, SubmitBody, TaskOutput, TaskStatus, read_pictures
-from imgapi.edits.edit import Candidate, Edit, Finished
-from imgapi.edits.prepare import Inputs, Preparer
-from imgapi.edits.remove_bg import OPERATION, RemoveBg
+from imgapi.dashscope.client import DashScope
+from imgapi.edits.remove_bg import OPERATION
 from imgapi.errors import (
-    EditFailed,
     ImgapiError,
+    InvalidParameter,
     Overloaded,
+    ResultExpired,
     StillRunning,
-    TaskLost,
+    TaskNotCancellable,
+    TaskNotFound,
     UpstreamMisconfigured,
 )
-from imgapi.tasks.forecast import Forecast
-from imgapi.tasks.pacing import Pacing, Spacing
-from imgapi.tasks.polling import Poller
+from imgapi.tasks.acceptance import NewTask, Room
+from imgapi.tasks.catalogue import LOCAL_LANE
+from imgapi.tasks.changes import Changes, Watch
+from imgapi.tasks.lanes import Line
+from imgapi.tasks.ledger import BEFORE_SUBMIT, End, Ledger
+from imgapi.tasks.life import Life
+from imgapi.tasks.plan import Engine
+from imgapi.tasks.record import Stage, Status, TaskRecord, Terms
+from imgapi.tasks.views import Views
+
+# Between two words to whoever follows a task's events, so that no proxy takes the silence for an end.
+KEEP_ALIVE_SECONDS = 15.0
+# A waiting task's position moves by other tasks' doing.
+POSITION_SECONDS = 2.0
 
 
-class Log(Protocol):
-    """Where the events of a task are written; each with the task's id."""
-
-    def info(self, event: str, **fields: Any) -> Any:
-        """Write an event of ordinary life."""
-        ...
-
-    def warning(self, event: str, **fields: Any) -> Any:
-        """Write an event that an operator should look at."""
-        ...
-
-
-@dataclass(slots=True)
-class RetiredModels:
-    """The models that the upstream refused as retired or unknown, remembered for a while.
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much a service takes on.
 
     Args:
-        clock: Time.
-        seconds: How long a model is passed over before it is tried again.
+        max_tasks: Tasks under way, waiting ones included.
+        max_local_waiting: Local edits waiting for a worker.
+        max_queue_seconds: How long a new task may have to wait for its place.
+        max_wait_seconds: How long a caller is held.
     """
 
-    clock: Clock
-    seconds: float = 3600.0
-    _until: dict[str, float] = field(default_factory=dict, init=False)
-
-    def __contains__(self, model: object) -> bool:
-        return isinstance(model, str) and self._until.get(model, 0.0) > self.clock.monotonic()
-
-    def remember(self, model: str) -> bool:
-        """Remember a model as retired; return whether that is news."""
-        is_news = model not in self
-        self._until[model] = self.clock.monotonic() + self.seconds
-        return is_news
+    max_tasks: int
+    max_local_waiting: int
+    max_queue_seconds: float
+    max_wait_seconds: float
 
 
-class Stage(Enum):
-    """How far an edit has come, which decides what a stop leaves behind."""
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a task; `number` is None for what is only a look at it."""
 
-    HERE = "nothing was sent upstream"
-    SUBMITTING = "a submit may have been received"
-    ACCEPTED = "the upstream has accepted it"
-
-
-@dataclass(slots=True)
-class Life:
-    """One edit under way."""
-
-    task_id: str
-    is_local: bool
-    stage: Stage = Stage.HERE
-    upstream_task_id: str | None = None
-
-    def stopped(self) -> ImgapiError:
-        """Say what a stop of the service left behind."""
-        if self.stage is Stage.HERE:
-            return Overloaded("The service is stopping; nothing was started, so try again soon.", retry_after=10.0)
-        if self.stage is Stage.SUBMITTING:
-            message = "The service stopped while it submitted this edit; it may have been started upstream."
-            return TaskLost(message, detail="stopped while submitting")
-        message = "The service stopped before the edit ended; the upstream may still finish it."
-        return StillRunning(message, detail="stopped", upstream_task_id=self.upstream_task_id)
+    number: int | None
+    name: str
+    task: dict[str, Any]
 
 
 @dataclass(slots=True)
 class TaskRunner:
-    """Runs edits; each lives on when its caller hangs up.
+    """The tasks of this service.
 
     Args:
-        edits: The edits that run upstream, by operation.
-        remove_bg: The edit that runs here.
-        preparer: Makes inputs fit.
-        dashscope: The upstream.
-        pacing: Keeps each model's limits.
-        poller: Sees tasks end.
+        ledger: Where they are kept.
+        changes: Tells of changes.
+        life: Does their steps.
+        engine: Runs their lives.
+        views: Writes them for callers.
+        bounds: How much is taken on.
+        store_inputs: Keeps the pictures that requests carry; returns the request that names them, and their names.
+        forget_files: Deletes kept files.
+        dashscope: Cancels upstream.
         clock: Time.
-        log: The intent to submit is written before the submit, the upstream's id right after.
-        deadline_seconds: How long a task may take from its acceptance to its end.
-        max_tasks: How many edits may be under way, waiting ones included.
-        retired: Models to pass over.
     """
 
-    edits: Mapping[str, Edit[Any, Any]]
-    remove_bg: RemoveBg
-    preparer: Preparer
+    ledger: Ledger
+    changes: Changes
+    life: Life
+    engine: Engine
+    views: Views
+    bounds: Bounds
+    store_inputs: Callable[[Request], Awaitable[tuple[Request, Sequence[str]]]]
+    forget_files: Callable[[Sequence[str]], Awaitable[None]]
     dashscope: DashScope
-    pacing: Pacing
-    poller: Poller
     clock: Clock
-    log: Log
-    deadline_seconds: float
-    max_tasks: int
-    retired: RetiredModels
-    forecast: Forecast = field(default_factory=Forecast)
-    _under_way: dict[asyncio.Task[EditReply], Life] = field(default_factory=dict, init=False)
-    _is_closing: bool = field(default=False, init=False)
+    _closing: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
-    async def run(self, operation: str, request: Request) -> EditReply:
-        """Run an edit and return its documented reply.
+    @property
+    def edits(self) -> Mapping[str, Any]:
+        """The edits that run upstream, by operation."""
+        return self.life.catalogue.edits
+
+    async def accept(self, operation: str, request: Request, terms: Terms | None = None) -> str:
+        """Record a task and let it begin; return its id.
 
         Raises:
-            ImgapiError: The edit did not end well; the error carries the task's id.
+            IdempotencyConflict: The idempotency key came with another body before.
+            QuotaExceeded: The caller's key has no pictures left.
+            Overloaded: There is no room, or the service is stopping; nothing was recorded.
+            CallerError: A picture that the request carries can't be read.
+            UpstreamError: The upstream can only say no now.
         """
-        if len(self._under_way) >= self.max_tasks:
-            message = f"{self.max_tasks} edits are already under way; nothing was started, so try again later."
-            raise Overloaded(message, retry_after=5.0)
-        life = Life(str(uuid.uuid4()), is_local=operation == OPERATION)
-        if self._is_closing:
-            raise life.stopped()
-        work: Coroutine[Any, Any, EditReply]
-        if isinstance(request, RemoveBgRequest):
-            work = self.remove_bg.run(request, life.task_id)
-        else:
-            work = self._run_upstream(self.edits[operation], request, life)
-        task = asyncio.create_task(work, name=f"{operation} {life.task_id}")
-        self._under_way[task] = life
-        task.add_done_callback(self._forget)
-        self.log.info("edit accepted", task_id=life.task_id, operation=operation)
+        if self._closing.is_set():
+            message = "The service is stopping; nothing was started, so try again soon."
+            raise Overloaded(message, retry_after=10.0)
+        terms = terms or Terms()
+        digest = "" if terms.idempotency_key is None else await asyncio.to_thread(_digest, operation, request)
+        # Whose task is there already is answered whatever holds for new ones.
+        if (earlier := await self.ledger.earlier(terms, digest)) is not None:
+            return earlier
+        lane, price, room = self._plan(operation, request)
+        stored, names = await self.store_inputs(request)
+        new = NewTask(
+            id=str(uuid.uuid4()),
+            operation=operation,
+            request=self.life.seal.close(stored.model_dump_json(exclude_unset=True)),
+            digest=digest,
+            wanted=getattr(request, "n", 1),
+            lane=lane,
+            price=price,
+            inputs=names,
+            webhook=None if terms.webhook is None else self.life.seal.close(terms.webhook),
+        )
+        task_id = new.id
         try:
-            # The caller may be gone at any time; the task has perhaps been paid for and goes on.
-            return await asyncio.shield(task)
-        except ImgapiError as exc:
-            exc.task_id = life.task_id
-            raise
-        except asyncio.CancelledError:
-            if not task.cancelled():
-                raise
-            stopped = life.stopped()
-            stopped.task_id = life.task_id
-            raise stopped from None
+            task_id, is_new = await self.ledger.accept(new, terms, room)
+        finally:
+            if task_id != new.id or not await self._is_recorded(new, names):
+                await self.forget_files(names)
+        if is_new:
+            self.life.log.info("edit accepted", task_id=task_id, operation=operation)
+            await self._start(task_id)
+        return task_id
 
-    def _forget(self, task: asyncio.Task[EditReply]) -> None:
-        life = self._under_way.pop(task)
-        names = {"task_id": life.task_id, "upstream_task_id": life.upstream_task_id}
-        if task.cancelled():
-            self.log.warning("edit abandoned", **names, reason=life.stage.value)
-        elif (error := task.exception()) is not None:
-            detail = error.detail if isinstance(error, ImgapiError) else repr(error)
-            self.log.warning("edit failed", **names, reason=type(error).__name__, detail=detail)
-        else:
-            self.log.info("edit succeeded", **names)
+    async def _start(self, task_id: str) -> None:
+        try:
+            await self.engine.start(task_id)
+        except Exception as exc:  # noqa: BLE001 - a border: the task is recorded, and housekeeping starts it anew
+            self.life.log.warning("task not begun", task_id=task_id, reason=repr(exc))
+
+    async def _is_recorded(self, new: NewTask, names: Sequence[str]) -> bool:
+        return not names or await self.ledger.get(new.id) is not None
+
+    def _plan(self, operation: str, request: Request) -> tuple[str, float, Room]:
+        """Find the lane a task will stand in, its price, and what room there must be."""
+        bounds, catalogue = self.bounds, self.life.catalogue
+        if operation == OPERATION:
+            places, seconds = self.views.pace(operation, LOCAL_LANE, 1)
+            room = Room(bounds.max_tasks, bounds.max_local_waiting, places, seconds, bounds.max_queue_seconds)
+            return LOCAL_LANE, 0.0, room
+        candidate = catalogue.candidate(operation)
+        if candidate is None:
+            message = "No model serves this edit any more; the operator of this service has to choose another."
+            raise UpstreamMisconfigured(message, detail=", ".join(catalogue.edits[operation].model_names))
+        # What the upstream would certainly refuse is not even recorded.
+        self.dashscope.breaker.refuse_if_open(candidate.model)
+        lane = catalogue.lane(candidate.model)
+        places, seconds = self.views.pace(operation, lane, getattr(request, "n", 1))
+        room = Room(bounds.max_tasks, None, places, seconds, bounds.max_queue_seconds)
+        return lane, catalogue.limits[candidate.model].price_cny, room
+
+    async def run(self, operation: str, request: Request, terms: Terms | None = None) -> dict[str, Any]:
+        """Start a task, hold its caller until its end, and return its documented reply.
+
+        Raises:
+            ImgapiError: The task did not end well, or not in time; the error carries its id.
+        """
+        task_id = await self.accept(operation, request, terms)
+        record = await self.hold(task_id, self.bounds.max_wait_seconds)
+        if record is None or not record.status.is_terminal:
+            raise self._still_running(task_id, record)
+        return self.outcome(record)
+
+    def outcome(self, record: TaskRecord) -> dict[str, Any]:
+        """The documented reply of a task that has ended well.
+
+        Raises:
+            ImgapiError: It has not; the failure that it ended with.
+        """
+        if record.status is Status.SUCCEEDED:
+            return self.views.reply(record)
+        raise self.views.failure(record)
+
+    def _still_running(self, task_id: str, record: TaskRecord | None) -> StillRunning:
+        reason = "The service is stopping" if self._closing.is_set() else "The edit takes longer than a caller is held"
+        message = f"{reason}; the task goes on, so ask for it at /tasks/{task_id}."
+        upstream = None if record is None else record.upstream_task_id
+        error = StillRunning(message, task_id=task_id, upstream_task_id=upstream)
+        error.billed = "unknown" if upstream is not None else False
+        return error
+
+    async def hold(self, task_id: str, seconds: float) -> TaskRecord | None:
+        """Wait for a task's end, at most so long and not beyond a stop of the service; return it as it stands then."""
+        until = self.clock.monotonic() + seconds
+        with self.changes.watch(task_id) as watch:
+            while True:
+                record = await self.ledger.get(task_id)
+                left = until - self.clock.monotonic()
+                if record is None or record.status.is_terminal or left <= 0 or self._closing.is_set():
+                    return record
+                await watch.wait(left)
+
+    async def view(self, task_id: str, caller: str = "") -> dict[str, Any]:
+        """Tell how a task stands.
+
+        Raises:
+            TaskNotFound: It is unknown, or another caller's.
+            ResultExpired: It was there, and is forgotten.
+        """
+        return self.views.task(*await self._look(task_id, caller))
+
+    async def _look(self, task_id: str, caller: str) -> tuple[TaskRecord, Line]:
+        found = await self.ledger.look(task_id)
+        if found is None or found[0].caller != caller:
+            raise TaskNotFound("There is no task of this id; it may never have been, or be long forgotten.")
+        if found[0].stage is Stage.EXPIRED:
+            raise ResultExpired("This task has expired, and its results with it; run the edit again.")
+        return found
+
+    async def body(self, task_id: str) -> dict[str, Any] | None:
+        """A task as webhooks tell it; None when it is forgotten."""
+        found = await self.ledger.look(task_id)
+        return None if found is None or found[0].stage is Stage.EXPIRED else self.views.task(*found)
+
+    async def list(
+        self, caller: str, *, status: str | None, operation: str | None, limit: int, cursor: str | None
+    ) -> dict[str, Any]:
+        """List a caller's tasks, the newest first.
+
+        Raises:
+            InvalidParameter: The cursor is none of ours.
+        """
+        before = None if cursor is None else _read_cursor(cursor)
+        found = await self.ledger.list(caller, status=status, operation=operation, limit=limit + 1, before=before)
+        page: dict[str, Any] = {"tasks": [self.views.task(*each) for each in found[:limit]]}
+        if len(found) > limit:
+            page["next_cursor"] = _write_cursor(found[limit - 1][0])
+        return page
+
+    async def cancel(self, task_id: str, caller: str = "") -> dict[str, Any]:
+        """Cancel a task, here while it waits, upstream while it waits there; tell how it stands and where it was.
+
+        Raises:
+            TaskNotFound: It is unknown.
+            TaskNotCancellable: It has gone too far.
+        """
+        record, _ = await self._look(task_id, caller)
+        end = End(Status.CANCELED, "false")
+        where = "canceled_here"
+        if not await self.ledger.settle(task_id, end, start=BEFORE_SUBMIT, is_mine=False):
+            where = "canceled_upstream"
+            await self._cancel_upstream(task_id, caller, end)
+        await self._free_place(record.lane)
+        return {**await self.view(task_id, caller), "cancel": where}
+
+    async def _cancel_upstream(self, task_id: str, caller: str, end: End) -> None:
+        record, _ = await self._look(task_id, caller)
+        if record.status.is_terminal:
+            raise TaskNotCancellable(f"The task has ended: it is {record.status}.", task_id=task_id)
+        if record.stage is Stage.SUBMITTING:
+            message = "The task is being handed to the upstream at this moment; try again in a few seconds."
+            raise TaskNotCancellable(message, task_id=task_id)
+        upstream = record.upstream_task_id
+        if record.stage is Stage.SUBMITTED and upstream is not None and await self.dashscope.cancel(upstream):
+            await self.ledger.settle(task_id, end, start=(Stage.SUBMITTED,), is_mine=False)
+            return
+        message = "The task has begun and can't be canceled any more; it will end by itself, and is paid for."
+        raise TaskNotCancellable(message, task_id=task_id, upstream_task_id=upstream)
+
+    def places(self, lane: str) -> int | None:
+        """How many tasks of a lane may run; None for a lane that no model has."""
+        limits = self.life.catalogue.limits.get(lane.rpartition("/")[2])
+        return None if limits is None else limits.running
+
+    async def _free_place(self, lane: str) -> None:
+        if (places := self.places(lane)) is not None:
+            await self.ledger.grant(lane, places)
+
+    async def forget(self, task_id: str, caller: str = "") -> None:
+        """Forget a task that has ended, and its results.
+
+        Raises:
+            TaskNotFound: It is unknown.
+            TaskNotCancellable: It has not ended.
+        """
+        record, _ = await self._look(task_id, caller)
+        if not record.status.is_terminal:
+            message = "The task has not ended; cancel it first, or wait for its end."
+            raise TaskNotCancellable(message, task_id=task_id)
+        await self.ledger.remove(task_id)
+        await self.forget_files([*json.loads(record.inputs), *json.loads(record.results)])
+        await self.engine.forget([task_id])
+
+    async def events(self, task_id: str, caller: str = "", after: int = 0) -> AsyncIterator[Event | None]:
+        """Follow a task: what has happened since an event's number, then what happens, until its end.
+
+        None stands for a silence that has lasted long. A look at a waiting task has no number.
+
+        Raises:
+            TaskNotFound: It is unknown.
+        """
+        await self._look(task_id, caller)
+        return self._follow(task_id, caller, after)
+
+    async def _follow(self, task_id: str, caller: str, after: int) -> AsyncIterator[Event | None]:
+        position: int | None = None
+        silent_since = self.clock.monotonic()
+        with self.changes.watch(task_id) as watch:
+            while not self._closing.is_set():
+                try:
+                    record, line = await self._look(task_id, caller)
+                    is_last = record.status.is_terminal
+                    news = await self.ledger.events(task_id, after)
+                    if news and not is_last:
+                        # It may have gone on between the two: what is told of an event is never older than it.
+                        record, line = await self._look(task_id, caller)
+                except ImgapiError:
+                    # Forgotten meanwhile.
+                    return
+                told = bool(news)
+                for number, name in news:
+                    after = number
+                    yield Event(number, name, self.views.task(record, line))
+                if is_last:
+                    return
+                if record.status is Status.QUEUED and line.ahead + 1 != position and not told:
+                    told = True
+                    yield Event(None, "queued", self.views.task(record, line))
+                position = line.ahead + 1
+                now = self.clock.monotonic()
+                if told:
+                    silent_since = now
+                elif now - silent_since >= KEEP_ALIVE_SECONDS:
+                    silent_since = now
+                    yield None
+                await self._pause(watch, record)
+
+    async def _pause(self, watch: Watch, record: TaskRecord) -> None:
+        await watch.wait(POSITION_SECONDS if record.status is Status.QUEUED else KEEP_ALIVE_SECONDS)
+
+    def stop(self) -> None:
+        """Refuse new tasks from now on, and tell held callers where theirs will be."""
+        self._closing.set()
+        self.changes.wake_all()
 
     async def close(self, grace_seconds: float) -> None:
-        """Refuse new edits and end those that have sent nothing yet; give the others the grace period, then stop them.
-
-        Whoever waits is told what was left behind; what is left is named in the log with the upstream's id.
-        """
-        self._is_closing = True
-        for task, life in self._under_way.items():
-            if life.stage is Stage.HERE and not life.is_local:
-                task.cancel()
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=grace_seconds)
-        left = list(self._under_way)
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-        await self.poller.close()
-
-    async def _run_upstream(self, edit: Edit[Any, Any], request: Request, life: Life) -> EditReply:
-        inputs = Inputs(request)
-        for candidate in edit.candidates:
-            if candidate.model in self.retired:
-                continue
-            try:
-                return await self._try_model(edit, candidate, inputs, life)
-            except ModelRetired as exc:
-                if self.retired.remember(candidate.model):
-                    self.log.warning(
-                        "model retired", model=candidate.model, operation=edit.operation, detail=exc.detail
-                    )
-        message = "No model serves this edit any more; the operator of this service has to choose another."
-        raise UpstreamMisconfigured(message, detail=", ".join(edit.model_names))
-
-    async def _try_model(
-        self, edit: Edit[Any, Any], candidate: Candidate[Any], inputs: Inputs, life: Life
-    ) -> EditReply:
-        submitted_at = self.clock.time()
-        lane = self.pacing.lane(candidate.model, candidate.usual_seconds)
-        async with AsyncExitStack() as place:
-            with self.dashscope.breaker.attempt(candidate.model):
-                prepared = await self.preparer.prepare(candidate, inputs)
-                await place.enter_async_context(lane.place())
-                await lane.spacing.wait()
-                scheduled_at = self.clock.time()
-                body = candidate.body(inputs.request, prepared.pictures)
-                accepted = await self._submit(edit, candidate, body, lane.spacing, life)
-            try:
-                report = await self._see_end(edit, candidate, accepted, inputs.request)
-            except ImgapiError as exc:
-                exc.upstream_task_id = life.upstream_task_id
-                raise
-        urls, failures = read_pictures(report.output)
-        finished = Finished(
-            task_id=life.task_id,
-            upstream_task_id=life.upstream_task_id,
-            engine=report.engine or accepted.engine or f"dashscope:{candidate.model}",
-            output=report.output,
-            prepared=prepared.changes,
-            submitted_at=submitted_at,
-            scheduled_at=scheduled_at,
-            ended_at=self.clock.time(),
-            urls=urls,
-            failures=failures,
-            warnings=(*prepared.warnings, *(word for word in report.warnings if word not in prepared.warnings)),
-            ignored=[name for name in report.ignored if name in type(inputs.request).model_fields],
-        )
-        reply: EditReply = edit.reply(finished)
-        return reply
-
-    async def _submit(
-        self, edit: Edit[Any, Any], candidate: Candidate[Any], body: SubmitBody, turns: Spacing, life: Life
-    ) -> Report:
-        self.log.info("submit intended", task_id=life.task_id, operation=edit.operation, model=candidate.model)
-        life.stage = Stage.SUBMITTING
-        try:
-            report = await self.dashscope.submit(candidate.path, body, asynchronous=candidate.asynchronous, turns=turns)
-        except ModelRetired:
-            life.stage = Stage.HERE
-            raise
-        life.stage, life.upstream_task_id = Stage.ACCEPTED, report.output.task_id
-        self.log.info("submit accepted", task_id=life.task_id, upstream_task_id=life.upstream_task_id)
-        return report
-
-    async def _see_end(
-        self, edit: Edit[Any, Any], candidate: Candidate[Any], accepted: Report, request: Request
-    ) -> Report:
-        """Return the report of a task that has at least one picture.
-
-        Raises:
-            ImgapiError: It has none.
-        """
-        report = accepted
-        if candidate.asynchronous and accepted.output.task_id:
-            kind = f"{edit.operation}/{candidate.model}/{getattr(request, 'n', 1)}"
-            times = self.forecast.of(kind, candidate.usual_seconds)
-            try:
-                report = await self.poller.follow(
-                    accepted.output.task_id, times, deadline_seconds=self.deadline_seconds
-                )
-            except StillRunning as exc:
-                await self._give_up(accepted.output.task_id, exc)
-                raise
-        urls, failures = read_pictures(report.output)
-        status = report.output.status
-        if urls and (status is TaskStatus.SUCCEEDED or not candidate.asynchronous):
-            return report
-        raise _ending(report.output, failures)
-
-    async def _give_up(self, upstream_task_id: str, error: StillRunning) -> None:
-        """At the deadline, cancel a task that never began; only then is it certain that nothing will be paid."""
-        if error.detail == TaskStatus.PENDING and await self.dashscope.cancel(upstream_task_id):
-            message = "The upstream did not begin the edit in time, so it was canceled; try again later."
-            raise EditFailed(message, detail="canceled while PENDING at the deadline") from error
+        """Let submits under way be recorded, within the grace, and leave every life to be resumed."""
+        self.stop()
+        until = self.clock.monotonic() + grace_seconds
+        while self.life.submitting and self.clock.monotonic() < until:
+            await self.clock.sleep(0.05)
+        await self.engine.close()
+        await self.life.poller.close()
 
 
-def _ending(output: TaskOutput, failures: Sequence[FailedPicture]) -> ImgapiError:
-    """Say why a task ended without a picture."""
-    if output.status is TaskStatus.UNKNOWN:
-        return TaskLost("The upstream no longer knows the task; it was not sent again.", detail="UNKNOWN")
-    if output.status is TaskStatus.CANCELED:
-        return EditFailed("The task was canceled at the upstream.", detail="CANCELED")
-    if output.code:
-        return to_error(classify(output.code, output.message or ""))
-    if failures:
-        return to_error(classify(failures[0].code, failures[0].message))
-    return EditFailed("The model ended without a picture; try again.", detail="no usable result")
+def _digest(operation: str, request: Request) -> str:
+    text = json.dumps([operation, request.model_dump(mode="json")], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _write_cursor(record: TaskRecord) -> str:
+    return base64.urlsafe_b64encode(json.dumps([record.created_at, record.id]).encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[float, str]:
+    try:
+        at, task_id = json.loads(base64.urlsafe_b64decode(cursor))
+        return float(at), str(task_id)
+    except (binascii.Error, ValueError, TypeError) as exc:
+        message = "is none that a list of tasks gave; take `next_cursor` as it was"
+        raise InvalidParameter(message, field="cursor") from exc

@@ -1,0 +1,1 @@
+"""What the settings make: the parts of a service."""
