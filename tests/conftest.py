@@ -11,9 +11,14 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from imgapi.app import Parts, create_app
+from engines import PlainEngine
+from imgapi.app import create_app
 from imgapi.clock import Clock
+from imgapi.parts.tasks import Parts
 from imgapi.settings import Settings
+from imgapi.tasks.database import Database
+from imgapi.tasks.engine import DurableEngine
+from imgapi.tasks.plan import Engine
 from servers import free_socket, serving
 
 
@@ -58,11 +63,17 @@ class FastClock:
         await asyncio.sleep(max(0.0, seconds) / self.factor)
 
 
-def run_service(tmp_path: Path, *, clock: Clock | None = None, **settings: Any) -> Iterator[Service]:
-    """Run the service with some settings until the generator is closed."""
+def run_service(
+    tmp_path: Path,
+    *,
+    clock: Clock | None = None,
+    engine: Callable[[Database, str], Engine] = PlainEngine,
+    **settings: Any,
+) -> Iterator[Service]:
+    """Run the service with some settings until the generator is closed; a process has room for one durable engine."""
     bound = free_socket()
     given = {"port": bound.getsockname()[1], "data_dir": tmp_path, "workers": 1, "shutdown_seconds": 1.0} | settings
-    app = create_app(Settings.model_construct(**given), clock=clock)
+    app = create_app(Settings.model_construct(**given), clock=clock, engine=engine)
     with serving(app, bound) as address, httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
         yield Service(app, address, client)
 
@@ -70,7 +81,7 @@ def run_service(tmp_path: Path, *, clock: Clock | None = None, **settings: Any) 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service as a newcomer runs it: no key, default limits."""
-    yield from run_service(tmp_path_factory.mktemp("service"))
+    yield from run_service(tmp_path_factory.mktemp("service"), engine=DurableEngine)
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import SecretStr
 
-from imgapi.clock import documented_time
+from engines import InlineExecutor
+from imgapi.clock import Clock, documented_time
 from imgapi.dashscope.client import Account, DashScope, Patience, Report
+from imgapi.tasks.database import Database
 from imgapi.tasks.forecast import RunTimes
-from imgapi.tasks.pacing import Spacing
+from imgapi.tasks.pacing import LanePace
 from imgapi.tasks.polling import Poller
 
 T = TypeVar("T")
@@ -282,12 +284,24 @@ def busiest_second(instants: Iterable[float]) -> int:
     return max((sum(1 for other in ordered if start <= other < start + 1.0) for start in ordered), default=0)
 
 
+def open_database(clock: Clock, url: str = "sqlite://") -> Database:
+    """Open a tasks database whose transactions run at once, so that virtual time never passes beside them."""
+    database = Database(url, clock, InlineExecutor())
+    database._open()
+    return database
+
+
+def make_pace(clock: Clock, per_second: float, database: Database | None = None, name: str = "queries") -> LanePace:
+    """Make the pace of a lane, in a database of its own where none is given."""
+    return LanePace(database or open_database(clock), clock, name, per_second)
+
+
 class PollingScene:
     """One poller and its upstream."""
 
     def __init__(self, handler: Handler, clock: VirtualClock, per_second: float = 17.0) -> None:
         self.clock = clock
-        self.poller = Poller(client(handler, clock), clock, Spacing(clock, per_second))
+        self.poller = Poller(client(handler, clock), clock, make_pace(clock, per_second))
 
     def follow(self, task_id: str = "t-1", usual: float = 12.0, deadline: float = 600.0) -> asyncio.Task[Report]:
         """Follow a task in the background."""

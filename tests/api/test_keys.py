@@ -16,7 +16,7 @@ from imgapi.api.keys import Key, Keyring, KeysInvalidError, new_key, read_keys
 from imgapi.api.quotas import Quotas
 from imgapi.app import create_app
 from imgapi.cli import cli
-from imgapi.errors import EditFailed, QuotaExceeded, TaskLost
+from imgapi.errors import QuotaExceeded
 from imgapi.settings import Settings, SettingsInvalidError
 from pictures import encode, photo
 
@@ -122,61 +122,22 @@ def test_a_month_has_so_many_pictures(guarded: Service, data_url: Callable[..., 
     assert int(answer.headers["Retry-After"]) >= 1
 
 
-async def test_budget_survives_a_restart_and_ends_with_the_month(tmp_path: Path) -> None:
-    """Months are counted in a file; a new month (UTC) begins at nothing."""
-    clock = VirtualClock()
-    key = Key("k", b"", images_per_month=5)
-    first = Quotas(tmp_path / "quotas.sqlite3", clock)
-    async with first.pictures(key, 4):
-        pass
-    first.close()
-    second = Quotas(tmp_path / "quotas.sqlite3", clock)
-    with pytest.raises(QuotaExceeded) as caught:
-        await second.reserve(key, 2)
-    assert 0 < caught.value.retry_after <= 31 * 86400
-    await second.reserve(key, 1)
-    clock.jump(caught.value.retry_after + 1)
-    await second.reserve(key, 5)
-    second.close()
-
-
-@pytest.mark.parametrize(
-    ("error", "left"), [(None, 3), (EditFailed("no"), 4), (TaskLost("perhaps"), 1), (KeyboardInterrupt(), 1)]
-)
-async def test_what_was_perhaps_made_stays_counted(tmp_path: Path, error: BaseException | None, left: int) -> None:
-    """Of three wanted pictures one was made; a clear failure gives all back, an unclear one none."""
-    key = Key("k", b"", images_per_month=4)
-    quotas = Quotas(tmp_path / "quotas.sqlite3", VirtualClock())
-    try:
-        async with quotas.pictures(key, 3) as pictures:
-            if error is not None:
-                raise error
-            pictures.made = 1
-    except (EditFailed, TaskLost, KeyboardInterrupt):
-        pass
-    with pytest.raises(QuotaExceeded):
-        await quotas.reserve(key, left + 1)
-    await quotas.reserve(key, left)
-    quotas.close()
-
-
 def test_requests_under_way_are_bounded() -> None:
     """A key that may have two under way gets a third only when one has ended."""
     key = Key("k", b"", concurrent=2)
-    quotas = Quotas(Path("unused"), VirtualClock())
+    quotas = Quotas(VirtualClock())
     with quotas.request(key):
         with quotas.request(key), pytest.raises(QuotaExceeded), quotas.request(key):
             pass
         with quotas.request(key):
             pass
-    quotas.close()
 
 
 def test_a_new_minute_begins_at_nothing() -> None:
     """After the window all requests are there again."""
     clock = VirtualClock()
     key = Key("k", b"", requests_per_minute=1)
-    quotas = Quotas(Path("unused"), clock)
+    quotas = Quotas(clock)
     with quotas.request(key):
         pass
     with pytest.raises(QuotaExceeded) as caught, quotas.request(key):
@@ -185,7 +146,6 @@ def test_a_new_minute_begins_at_nothing() -> None:
     clock.jump(60.0)
     with quotas.request(key):
         pass
-    quotas.close()
 
 
 def test_new_keys_are_long_random_and_kept_as_a_hash() -> None:

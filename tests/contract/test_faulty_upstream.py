@@ -5,6 +5,7 @@ Each runs twice: with the emulator in the service's own process, and with it beh
 
 import asyncio
 import io
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import SecretStr
 
 from conftest import FastClock, Service, run_service
 from emulator.sockets import serving_emulator
+from imgapi.dashscope.breaker import FIRST_PAUSE_SECONDS
 from imgapi.emulator.app import Emulator
 from pictures import draw_photo, encode
 
@@ -51,7 +53,7 @@ PLACES = ["in process", "over a socket"]
 
 def run_bench(place: str, folder: Path, task_seconds: float) -> Iterator[Bench]:
     """Run the service beside its upstream; time runs fast."""
-    given: dict[str, Any] = {"clock": FastClock(SPEED), "task_seconds": task_seconds}
+    given: dict[str, Any] = {"clock": FastClock(SPEED), "task_seconds": task_seconds, "pending_seconds": task_seconds}
     if place == "in process":
         for service in run_service(folder, **given):
             emulator = service.parts.emulator
@@ -89,7 +91,7 @@ def clean(bench: Bench) -> Bench:
     """Clear the script, the record, and the memory of retired models and refusals."""
     bench.emulator.faults.reset()
     bench.emulator.ledger.reset()
-    bench.service.parts.runner.retired._until.clear()
+    bench.service.parts.runner.life.catalogue.retired._until.clear()
     bench.service.parts.dashscope.breaker._circuits.clear()
     return bench
 
@@ -116,7 +118,6 @@ def assert_refused(answer: httpx.Response, status: int, code: str) -> None:
     """The documented error shape, with nothing of the upstream's secrets in it."""
     assert answer.status_code == status, answer.text
     assert answer.json()["code"] == code
-    assert "task_id" in answer.json()
     assert KEY not in answer.text
     assert "://" not in answer.json()["error"]
 
@@ -190,9 +191,13 @@ def test_refused_account_is_not_asked_again_at_once(bench: Bench, picture: str, 
     """After one refusal of the account nothing is sent for a while; every caller is told at once."""
     do, status, code = FINAL[fault]
     bench.script(SUBMIT, do, times=None)
+    begun = time.monotonic()
     for _ in range(4):
         assert_refused(fix(bench, picture), status, code)
-    assert (bench.submits, bench.created) == (1, 0)
+    # On a busy machine this may take longer than the pause, after which one probe goes.
+    probes = int((time.monotonic() - begun) * SPEED / FIRST_PAUSE_SECONDS)
+    assert 1 <= bench.submits <= 1 + probes
+    assert bench.created == 0
 
 
 AMBIGUOUS: dict[str, tuple[dict[str, Any], int]] = {

@@ -108,6 +108,9 @@ def test_edit_replies_have_the_documented_shape(service: Service, data_url: Data
     assert reply["engine"] == "local-preview"
     ignored = {"/change_bg": ["ref_prompt"], "/expand": ["prompt"], "/fix": ["prompt"]}
     assert reply.get("ignored") == ignored.get(path)
+    assert reply["billed"] is False
+    assert reply["usage"]["images"] == (2 if path == "/change_bg" else 1)
+    assert ("expires_at" in str(reply)) is (path == "/remove_bg")
     if path == "/change_bg":
         assert len(reply["results"]) == 2
         assert reply["task_metrics"] == {"TOTAL": 2, "SUCCEEDED": 2, "FAILED": 0}

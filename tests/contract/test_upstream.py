@@ -14,13 +14,13 @@ from pydantic import SecretStr
 
 from emulator.rig import Web, cut_out_simply, paint_simply
 from emulator.sockets import run_in_thread, serving_emulator
-from imgapi.app import InProcessTransport
 from imgapi.clock import SystemClock
 from imgapi.dashscope.client import Account, DashScope, ModelRetired
 from imgapi.dashscope.uploads import upload
 from imgapi.dashscope.wire import ImageEditInput, ImageEditParameters, SubmitBody, TaskStatus, read_pictures
 from imgapi.emulator.app import Emulator, EmulatorConfig
 from imgapi.errors import CallerError, UpstreamMisconfigured
+from imgapi.parts.upstream import InProcessTransport
 from imgapi.settings import Settings
 from pictures import draw_photo, encode
 

@@ -298,6 +298,8 @@ def finished(**changes: Any) -> Finished:
 
 
 COMMON = {
+    "billed": False,
+    "usage": {"images": 1, "list_price_cny": 0.0},
     "task_id": "7d0a4f1e-6f3b-4c58-9a55-0d2f2f6f1a10",
     "task_status": "SUCCEEDED",
     "submit_time": "2026-05-04 10:20:30.123",
@@ -316,6 +318,7 @@ def test_common_reply(operation: str) -> None:
     assert reply.model_dump(exclude_none=True) == COMMON | {
         "results": [{"url": "https://results.test/1.png"}, {"url": "https://results.test/2.png"}],
         "task_metrics": TWO,
+        "usage": {"images": 2, "list_price_cny": 0.0},
     }
 
 

@@ -11,7 +11,6 @@ from PIL import Image
 from pydantic import SecretStr
 
 from emulator.rig import Rig
-from imgapi.app import InProcessTransport
 from imgapi.clock import SystemClock
 from imgapi.contract.edits import (
     ChangeBgRequest,
@@ -26,6 +25,7 @@ from imgapi.edits.edit import Candidate
 from imgapi.edits.prepare import Inputs, Prepared, Preparer
 from imgapi.errors import CallerError, ImageTooLarge, InvalidParameter, Overloaded, SourceUnreachable, UnreadableImage
 from imgapi.matting.cutout import Cutout, cut_out
+from imgapi.parts.upstream import InProcessTransport
 from imgapi.pictures.limits import PictureLimits
 from imgapi.pictures.probe import probe
 from imgapi.sources.fetch import Origin, Source

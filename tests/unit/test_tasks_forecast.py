@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes import TaskSimulator, VirtualClock, busiest_second, client
+from fakes import TaskSimulator, VirtualClock, busiest_second, client, make_pace
 from imgapi.tasks.forecast import (
     FIRST_LOOK_SECONDS,
     LONGEST_SECONDS,
@@ -17,7 +17,6 @@ from imgapi.tasks.forecast import (
     Forecast,
     RunTimes,
 )
-from imgapi.tasks.pacing import Spacing
 from imgapi.tasks.polling import Poller
 
 # When the vendor's own SDK looks, in seconds after the submit.
@@ -130,7 +129,7 @@ class Fleet:
     def __init__(self, *, tracks: int, tasks: int, learning: int, usual: tuple[float, ...], seed: int) -> None:
         self.clock = VirtualClock()
         self.upstream = TaskSimulator(self.clock)
-        self.poller = Poller(client(self.upstream, self.clock), self.clock, Spacing(self.clock, 17.0))
+        self.poller = Poller(client(self.upstream, self.clock), self.clock, make_pace(self.clock, 17.0))
         self.forecast = Forecast()
         self.random = random.Random(seed)  # noqa: S311 - a repeatable simulation
         self.usual, self.learning, self.tracks = usual, learning, tracks

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +14,6 @@ from house import FIX, URL, UUID, House
 from imgapi.contract.edits import (
     ChangeBgRequest,
     ChangeClothRequest,
-    EditReply,
     PicturesReply,
     RemoveBgRequest,
     TaskMetrics,
@@ -80,7 +79,7 @@ async def test_the_intent_is_written_before_the_submit_and_the_id_right_after() 
 async def test_a_caller_who_hangs_up_cancels_nothing() -> None:
     """The task goes on without its caller, and its end is in the log."""
     house = House()
-    caller = asyncio.create_task(house.runner.run("fix", FIX))
+    caller = asyncio.create_task(house.hold("fix", FIX))
     await house.clock.advance(3.0)
     caller.cancel()
     await house.clock.settle()
@@ -95,7 +94,7 @@ async def test_a_failure_after_the_caller_hung_up_is_logged() -> None:
     """Nobody waits for the error, so the log has it, and nothing is left unread."""
     house = House()
     house.upstream.output = {"results": [{"code": "InternalError.Algo", "message": "algorithm process error"}]}
-    caller = asyncio.create_task(house.runner.run("fix", FIX))
+    caller = asyncio.create_task(house.hold("fix", FIX))
     await house.clock.advance(3.0)
     caller.cancel()
     await house.clock.advance(60.0)
@@ -137,7 +136,7 @@ async def test_tasks_that_meet_a_retired_model_together_log_it_once() -> None:
     """Several edits that are refused at the same time are one piece of news."""
     house = House()
     house.upstream.scripts["aitryon-plus"] = [slowly(house.clock, 2.0, GONE)]
-    await house.clock.run(asyncio.gather(*(house.runner.run("change_cloth", CLOTH) for _ in range(4))))
+    await house.clock.run(asyncio.gather(*(house.hold("change_cloth", CLOTH) for _ in range(4))))
     assert len(house.log.named("model retired")) == 1
 
 
@@ -148,7 +147,8 @@ async def test_when_every_model_is_gone_the_operator_has_to_act() -> None:
         house.upstream.scripts[model] = [GONE]
     await house.fail(UpstreamMisconfigured)
     assert house.upstream.models == list(EDITS["fix"].model_names)
-    await house.fail(UpstreamMisconfigured)
+    with pytest.raises(UpstreamMisconfigured):
+        await house.accept()
     assert len(house.upstream.submits) == 3
 
 
@@ -256,21 +256,22 @@ async def test_a_synchronous_model_answers_at_once() -> None:
 
 async def test_at_the_deadline_a_running_task_is_left_alone() -> None:
     """A task that runs too long is told as still running, with its upstream id, and not canceled."""
-    house = House(deadline_seconds=30.0)
+    house = House(pending_seconds=10.0, deadline_seconds=30.0)
     house.upstream.run_seconds = 1000.0
     error = await house.fail(StillRunning)
     assert error.upstream_task_id == "up-1"
-    assert error.__cause__ is not error
+    assert error.billed == "unknown"
     assert not house.upstream.cancels
     assert 30.0 <= house.clock.monotonic() < 32.0
 
 
 async def test_at_the_deadline_a_pending_task_is_canceled() -> None:
     """A task that never began is canceled once, so that nothing is paid for it."""
-    house = House(deadline_seconds=30.0)
+    house = House(pending_seconds=30.0)
     house.upstream.pending_seconds = 1000.0
     error = await house.fail(EditFailed)
     assert "canceled" in error.message
+    assert error.billed is False
     assert error.upstream_task_id == "up-1"
     assert house.upstream.cancels == ["/api/v1/tasks/up-1/cancel"]
 
@@ -280,7 +281,7 @@ async def test_a_place_is_free_again_after_the_deadline() -> None:
     house = House(deadline_seconds=30.0)
     house.upstream.run_seconds = 1000.0
     outcomes = await house.clock.run(
-        asyncio.gather(*(house.runner.run("fix", FIX) for _ in range(4)), return_exceptions=True)
+        asyncio.gather(*(house.hold("fix", FIX) for _ in range(4)), return_exceptions=True)
     )
     assert all(isinstance(outcome, StillRunning) for outcome in outcomes)
     house.upstream.run_seconds = 9.0
@@ -290,10 +291,10 @@ async def test_a_place_is_free_again_after_the_deadline() -> None:
 async def test_too_many_tasks_are_refused_at_once() -> None:
     """Beyond the most tasks under way the next is refused with nothing started, and accepted when one has ended."""
     house = House(max_tasks=2)
-    tasks = [asyncio.create_task(house.runner.run("fix", FIX)) for _ in range(2)]
+    tasks = [asyncio.create_task(house.hold("fix", FIX)) for _ in range(2)]
     await house.clock.advance(1.0)
     with pytest.raises(Overloaded) as caught:
-        await house.runner.run("fix", FIX)
+        await house.hold("fix", FIX)
     assert "nothing was started" in caught.value.message
     assert len(house.upstream.submits) == 2
     await house.clock.run(asyncio.gather(*tasks))
@@ -301,17 +302,12 @@ async def test_too_many_tasks_are_refused_at_once() -> None:
 
 
 async def test_a_models_limits_are_kept() -> None:
-    """Never more tasks of a model run than it allows, nor more submits a second; who can't wait is refused."""
-    house = House(max_waiting=3)
+    """Never more tasks of a model run than it allows, nor more submits a second; the others wait."""
+    house = House()
     instants: list[float] = []
     house.upstream.before_submit = lambda: instants.append(house.clock.monotonic())
-    outcomes = await house.clock.run(
-        asyncio.gather(*(house.runner.run("fix", FIX) for _ in range(7)), return_exceptions=True)
-    )
-    assert sum(isinstance(outcome, PicturesReply) for outcome in outcomes) == 5
-    refused = [outcome for outcome in outcomes if isinstance(outcome, Overloaded)]
-    assert len(refused) == 2
-    assert all(error.task_id for error in refused)
+    outcomes = await house.clock.run(asyncio.gather(*(house.hold("fix", FIX) for _ in range(7))))
+    assert all(isinstance(outcome, PicturesReply) for outcome in outcomes)
     assert _most_at_once([(task.begins, task.ends) for task in house.upstream.simulator.tasks.values()]) == 2
     assert all(later - earlier >= 0.499 for earlier, later in pairwise(instants))
 
@@ -367,45 +363,60 @@ async def test_run_times_are_learned_by_kind() -> None:
     """What an edit's task took is remembered for the next of its kind."""
     house = House()
     await house.run()
-    (times,) = house.runner.forecast.kinds.values()
-    assert list(times.seen) == [pytest.approx(9.0, abs=0.01)]
+    await house.run()
+    learned = [list(times.seen) for times in house.runner.life.catalogue.forecast.kinds.values() if times.seen]
+    assert learned == [[pytest.approx(9.0, abs=0.01)] * 2]
 
 
-async def test_close_names_what_it_leaves() -> None:
-    """At a stop, what has sent nothing is refused at once; what is accepted is left at the end of the grace, named."""
+async def test_a_stop_tells_held_callers_their_tasks() -> None:
+    """At a stop every held caller is told at once where its task will be, and that it goes on."""
     house = House()
-    tasks = [asyncio.create_task(house.runner.run("fix", FIX)) for _ in range(4)]
+    tasks = [asyncio.create_task(house.hold("fix", FIX)) for _ in range(4)]
     await house.clock.advance(2.0)
     assert len(house.upstream.submits) == 2
-    await house.runner.close(0.01)
+    await house.stop()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes] == [StillRunning, StillRunning, Overloaded, Overloaded]
     for outcome in outcomes:
-        assert isinstance(outcome, ImgapiError)
-        assert outcome.task_id is not None
-    left = house.log.named("edit abandoned")
-    assert sorted(str(fields["upstream_task_id"]) for fields in left) == ["None", "None", "up-1", "up-2"]
-    assert not house.log.named("edit failed")
+        assert isinstance(outcome, StillRunning)
+        assert f"/tasks/{outcome.task_id}" in outcome.message
+    assert sorted(str(outcome.upstream_task_id) for outcome in outcomes if isinstance(outcome, ImgapiError)) == [
+        "None",
+        "None",
+        "up-1",
+        "up-2",
+    ]
 
 
 async def test_nothing_is_submitted_after_a_stop() -> None:
     """Once a stop was asked for, no waiting edit takes a freed place, and no new edit begins."""
     house = House()
-    tasks = [asyncio.create_task(house.runner.run("fix", FIX)) for _ in range(6)]
+    tasks = [asyncio.create_task(house.hold("fix", FIX)) for _ in range(6)]
     await house.clock.advance(2.0)
-    closing = asyncio.create_task(house.runner.close(60.0))
-    await house.clock.settle()
+    await house.stop()
     with pytest.raises(Overloaded):
-        await house.runner.run("fix", FIX)
-    outcomes = await house.clock.run(asyncio.gather(*tasks, return_exceptions=True))
-    await closing
+        await house.hold("fix", FIX)
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await house.clock.advance(100.0)
     assert len(house.upstream.submits) == 2
-    assert sum(isinstance(outcome, PicturesReply) for outcome in outcomes) == 2
-    assert sum(isinstance(outcome, Overloaded) for outcome in outcomes) == 4
 
 
-async def test_a_submit_cut_off_by_a_stop_is_of_unknown_fate() -> None:
-    """A stop while a submit is out leaves it open whether it was received, and the caller is told so."""
+async def test_the_next_process_goes_on_where_the_last_one_stopped() -> None:
+    """What waited is submitted once, what ran is followed, and every task ends well after the restart."""
+    house = House()
+    task_ids = [await house.accept() for _ in range(6)]
+    await house.clock.advance(2.0)
+    await house.stop()
+    await house.die()
+    await house.clock.advance(5.0)
+    following = House(house, owner="second")
+    await following.open()
+    ends = [await following.end(task_id) for task_id in task_ids]
+    assert [end["status"] for end in ends] == ["succeeded"] * 6
+    assert len(house.upstream.submits) == 6
+
+
+async def test_a_submit_cut_off_by_a_crash_is_of_unknown_fate() -> None:
+    """A process that dies while a submit is out leaves it open whether it was received; it is not repeated."""
     house = House()
     never = asyncio.Event()
 
@@ -414,12 +425,14 @@ async def test_a_submit_cut_off_by_a_stop_is_of_unknown_fate() -> None:
         raise AssertionError
 
     house.upstream.scripts["wanx2.1-imageedit"] = [hang]
-    task = asyncio.create_task(house.runner.run("fix", FIX))
+    task_id = await house.accept()
     await house.clock.advance(2.0)
-    await house.runner.close(0.01)
-    with pytest.raises(TaskLost) as caught:
-        await task
-    assert caught.value.task_id is not None
+    await house.die()
+    following = House(house, owner="second")
+    await following.open()
+    end = await following.end(task_id)
+    assert (end["status"], end["code"], end["billed"]) == ("failed", "task_lost", "unknown")
+    assert len(house.upstream.submits) == 1
 
 
 async def test_throttled_submits_keep_to_the_models_pace() -> None:
@@ -433,36 +446,36 @@ async def test_throttled_submits_keep_to_the_models_pace() -> None:
         return house.upstream.accept()
 
     house.upstream.scripts["wanx2.1-imageedit"] = [throttled, throttled, accept]
-    await house.clock.run(asyncio.gather(*(house.runner.run("fix", FIX) for _ in range(2))))
+    await house.clock.run(asyncio.gather(*(house.hold("fix", FIX) for _ in range(2))))
     assert len(times) == 4
     assert min(after - before for before, after in pairwise(times)) >= 0.5
 
 
-async def test_close_lets_tasks_end_within_the_grace() -> None:
-    """A task that ends in time is answered although a stop was asked for."""
+async def test_a_stop_lets_a_submit_be_recorded() -> None:
+    """A submit that is out when a stop is asked for is waited for, so that its task is not lost."""
     house = House()
-    task = asyncio.create_task(house.runner.run("fix", FIX))
+
+    async def accept(_request: httpx.Request) -> httpx.Response:
+        await house.clock.sleep(5.0)
+        return house.upstream.accept()
+
+    house.upstream.scripts["wanx2.1-imageedit"] = [accept]
+    task_id = await house.accept()
     await house.clock.advance(2.0)
-    closing = asyncio.create_task(house.runner.close(60.0))
-    reply = await house.clock.run(_both(task, closing))
-    assert isinstance(reply, PicturesReply)
-
-
-async def _both(task: Awaitable[EditReply], closing: Awaitable[None]) -> EditReply:
-    reply = await task
-    await closing
-    return reply
+    await house.clock.run(house.runner.close(20.0))
+    assert (await house.record(task_id)).upstream_task_id == "up-1"
 
 
 async def test_a_hundred_hang_ups_leave_nothing_behind() -> None:
-    """Callers who hang up leave no task, no place and no watch behind when their tasks have ended."""
-    house = House(max_tasks=100, max_waiting=100)
-    callers = [asyncio.create_task(house.runner.run("fix", FIX)) for _ in range(100)]
+    """Callers who hang up leave no life, no place and no watch behind when their tasks have ended."""
+    house = House()
+    callers = [asyncio.create_task(house.hold("fix", FIX)) for _ in range(100)]
     await house.clock.advance(1.0)
     for caller in callers:
         caller.cancel()
     await house.clock.advance(3600.0)
     assert len(house.upstream.submits) == 100
-    assert not house.runner._under_way
-    assert not house.runner.poller._watches
+    assert not house.engine.running
+    assert not house.runner.life.poller._watches
+    assert not house.runner.changes._watches
     assert len(house.log.named("edit succeeded")) == 100
