@@ -4,7 +4,9 @@ import asyncio
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -20,8 +22,9 @@ from imgapi.dashscope.wire import SubmitBody
 from imgapi.edits.catalogue import EDITS
 from imgapi.edits.edit import Candidate, PreparedPicture
 from imgapi.edits.models import LIMITS
+from imgapi.tasks.database import Database
 from imgapi.tasks.forecast import Forecast
-from imgapi.tasks.pacing import Pacing, Spacing
+from imgapi.tasks.pacing import SUBMIT_SHARE, LanePace
 from imgapi.tasks.polling import Poller
 
 # The SDK's annotations contradict its own documentation, so its class is taken as it comes.
@@ -30,7 +33,6 @@ BaseAsyncApi: Any = base_api.BaseAsyncApi
 KEY = "sk-bench"
 # The service's own default (IMGAPI_QUERIES_PER_SECOND).
 QUERIES_PER_SECOND = 17.0
-MOST_WAITING = 1000
 
 # What is asked for: an edit, and which of its models serves it.
 Job = tuple[str, int]
@@ -75,29 +77,34 @@ def write_body(job: Job) -> tuple[Candidate[Any], SubmitBody]:
 
 
 class Imgapi:
-    """The service's own client, lanes, forecast and poller, put together as the service does."""
+    """The service's own client, paces, forecast and poller, put together as the service does, on SQLite."""
 
     def __init__(self, upstream: Upstream, *, running: int | None) -> None:
-        clock = SystemClock()
+        self._clock = SystemClock()
         kept, fresh = (httpx.Limits(max_connections=64, max_keepalive_connections=count) for count in (16, 0))
         self._http, self._http_submit = (
             httpx.AsyncClient(limits=limits, trust_env=False, timeout=30.0) for limits in (kept, fresh)
         )
         account = Account(upstream.base_url, SecretStr(KEY))
-        self._dashscope = DashScope(self._http, self._http_submit, account, clock)
-        limits = LIMITS if running is None else {name: replace(row, running=running) for name, row in LIMITS.items()}
-        self._pacing = Pacing(clock, limits, max_waiting=MOST_WAITING)
-        self._poller = Poller(self._dashscope, clock, Spacing(clock, QUERIES_PER_SECOND))
+        self._dashscope = DashScope(self._http, self._http_submit, account, self._clock)
+        self._folder = TemporaryDirectory(prefix="imgapi-bench-")
+        self._database = Database(f"sqlite:///{Path(self._folder.name) / 'tasks.sqlite3'}", self._clock)
+        self._places = {model: asyncio.Semaphore(running or limits.running) for model, limits in LIMITS.items()}
+        self._poller = Poller(self._dashscope, self._clock, self._pace("queries", QUERIES_PER_SECOND))
         self._forecast = Forecast()
 
+    def _pace(self, name: str, per_second: float) -> LanePace:
+        return LanePace(self._database, self._clock, name, per_second)
+
     async def run(self, job: Job, release: float) -> Seen:
-        """Submit after some seconds and wait for the end, as an edit of the service does."""
+        """Submit after some seconds and wait for the end, as a task of the service does."""
         candidate, body = write_body(job)
+        await self._database.open()
         await asyncio.sleep(release)
-        lane = self._pacing.lane(candidate.model, candidate.usual_seconds)
-        async with lane.place():
-            await lane.spacing.wait()
-            accepted = await self._dashscope.submit(candidate.path, body, asynchronous=True)
+        pace = self._pace(candidate.model, SUBMIT_SHARE * LIMITS[candidate.model].submits_per_second)
+        async with self._places[candidate.model]:
+            await pace.wait()
+            accepted = await self._dashscope.submit(candidate.path, body, asynchronous=True, turns=pace)
             times = self._forecast.of(f"{job[0]}/{candidate.model}/1", candidate.usual_seconds)
             task_id = accepted.output.task_id or ""
             report = await self._poller.follow(task_id, times, deadline_seconds=120.0)
@@ -106,10 +113,12 @@ class Imgapi:
         return read_times(report.output.scheduled_time, report.output.end_time, answered)
 
     async def close(self) -> None:
-        """Stop the poller and close the connections."""
+        """Stop the poller, close the connections and forget the database."""
         await self._poller.close()
         await self._http.aclose()
         await self._http_submit.aclose()
+        self._database.close()
+        self._folder.cleanup()
 
 
 class Vendor:

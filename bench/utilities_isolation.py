@@ -10,7 +10,7 @@ from typing import Any
 from bench.utilities_inputs import Task
 from bench.utilities_load import cpu_seconds
 
-from imgapi.app import picture_limits
+from imgapi.parts.pixels import picture_limits
 from imgapi.pictures.convert import convert_to_png
 from imgapi.pictures.resize import resize
 from imgapi.pictures.workers import Workers
