@@ -1,7 +1,6 @@
 """Deliveries: what is kept of them, who may try one, and what a crash, a stop or a replay makes of it."""
 
 import asyncio
-import contextlib
 import json
 import re
 import sqlite3
@@ -9,13 +8,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
-import psycopg
 import pytest
 import sqlalchemy as sa
 
 from deliverers import BUSY, OK, SECRET, URL, MemoryLog, Scene, hang, open_scene
-from e2e.processes import database as new_database
-from e2e.processes import postgres_url
 from imgapi.clock import SystemClock
 from imgapi.errors import CapabilityMissing, TaskNotFound
 from imgapi.sources.messages import Answer
@@ -23,6 +19,7 @@ from imgapi.tasks import deliveries, tables
 from imgapi.tasks.database import Database
 from imgapi.tasks.sealing import Seal
 from imgapi.tasks.webhooks import Deliverer
+from postgres import new_postgres
 
 
 @pytest.fixture
@@ -173,11 +170,7 @@ async def test_two_processes_share_the_work(shared: Scene) -> None:
 @pytest.fixture
 def postgres() -> Iterator[str]:
     """A new database of a PostgreSQL server, where there is one."""
-    with contextlib.ExitStack() as stack:
-        try:
-            url = stack.enter_context(new_database(postgres_url()))
-        except psycopg.OperationalError as exc:
-            pytest.skip(f"PostgreSQL does not answer at {postgres_url()}: {exc}")
+    with new_postgres() as url:
         yield url
 
 

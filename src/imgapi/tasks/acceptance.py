@@ -92,7 +92,9 @@ def claim_key(connection: sa.Connection, new: NewTask, terms: Terms, now: float)
     connection.execute(idempotency.delete().where(idempotency.c.created_at < now - IDEMPOTENCY_SECONDS))
     row = {"caller": terms.payer.name, "key": terms.idempotency_key, "digest": new.digest, "task_id": new.id}
     claim = lanes.insert_unless_there(connection, idempotency).values(row | {"created_at": now})
-    return None if connection.execute(claim).rowcount == 1 else find_earlier(connection, terms, new.digest, now)
+    # What an insert counts is not said on every database; that it returns its row is.
+    is_mine = connection.execute(claim.returning(idempotency.c.task_id)).first() is not None
+    return None if is_mine else find_earlier(connection, terms, new.digest, now)
 
 
 def require_room(connection: sa.Connection, lane: str, now: float, room: Room) -> None:
