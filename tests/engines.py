@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from imgapi.tasks.plan import Outcome, Steps, live
@@ -10,8 +10,8 @@ from imgapi.tasks.plan import Outcome, Steps, live
 T = TypeVar("T")
 
 
-class InlineExecutor(Executor):
-    """Runs work at once, so that virtual time never passes beside it."""
+class InlineExecutor(ThreadPoolExecutor):
+    """Runs work at once, so that virtual time never passes beside it; event loops take it as their own too."""
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run it."""

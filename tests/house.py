@@ -1,5 +1,6 @@
 """A task runner with everything around it standing in, on virtual time."""
 
+import asyncio
 import json
 import math
 import re
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import httpx
 import pytest
 
-from engines import PlainEngine
+from engines import InlineExecutor, PlainEngine
 from fakes import KEY, Step, TaskSimulator, VirtualClock, client, make_pace, open_database
 from imgapi.contract.edits import (
     ChangeClothReply,
@@ -287,6 +288,8 @@ class House:
         """Begin to run, and take up what was left; a house opens by itself at its first task."""
         if not self._is_open:
             self._is_open = True
+            # Virtual time knows nothing of work in threads.
+            asyncio.get_running_loop().set_default_executor(InlineExecutor())
             await self.engine.launch(self.runner.life)
             if self.is_beside:
                 await self.housekeeping._beat()

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from conftest import Service, run_service
 from imgapi.api.keys import new_key
+from imgapi.clock import SystemClock
 from imgapi.commands.edit import edit_commands, option_name
 from imgapi.commands.operations import OPERATIONS
 from imgapi.contract.samples import SAMPLES
@@ -235,13 +236,21 @@ def test_silence_and_foreign_servers_are_told() -> None:
     assert not list(Path().glob("*-fix*"))
 
 
+class OneMinute(SystemClock):
+    """The machine's time, in whose minutes no request is too late."""
+
+    def monotonic(self) -> float:
+        """Seconds since the beginning: none."""
+        return 0.0
+
+
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[tuple[Service, str]]:
     """A server that asks for keys; a key's holder may send two requests a minute."""
     key, digest = new_key()
     keys = tmp_path / "keys.toml"
     keys.write_text(f'[[keys]]\nname = "one"\nhash = "{digest}"\nrequests_per_minute = 3\n')
-    for service in run_service(tmp_path / "data", api_keys_file=keys):
+    for service in run_service(tmp_path / "data", clock=OneMinute(), api_keys_file=keys):
         yield service, key
 
 

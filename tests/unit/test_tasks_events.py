@@ -243,7 +243,7 @@ def end(house: House, task_id: str) -> None:
         row = ledger._end_row(ledger.End(Status.CANCELED, "false"), house.clock.time(), 1000.0)
         under_way = sa.and_(tasks.c.id == task_id, tasks.c.status.in_(UNDER_WAY))
         if connection.execute(tasks.update().where(under_way).values(row)).rowcount:
-            ledger._add_event(connection, task_id, "canceled", house.clock.time())
+            ledger._add_events(connection, task_id, house.clock.time(), "canceled")
 
     house.database._transact(work)
     house.runner.changes.tell(task_id)
