@@ -93,7 +93,8 @@ class Changes:
                     # Whatever was said while nobody listened.
                     self.wake_all()
                     async for news in connection.notifies():
-                        self.tell(news.payload)
+                        if (subject := self.database.read_word(news.payload)) is not None:
+                            self.tell(subject)
             except psycopg.Error:
                 # Who waits looks again by themselves meanwhile.
                 await self.clock.sleep(_RECONNECT_SECONDS)

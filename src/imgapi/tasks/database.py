@@ -1,6 +1,7 @@
 """The tasks database: SQLite in the data folder, or PostgreSQL shared by several processes; the same SQL on both."""
 
 import asyncio
+import secrets
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -49,15 +50,19 @@ class Database:
         self._executor = executor or ThreadPoolExecutor(threads, thread_name_prefix="tasks-database")
         self._lock: FileLock | None = None
         self._is_open = False
+        # Tells this process's own words from the others'.
+        self._mark = secrets.token_hex(4)
         self.engine = self._make_engine()
+        # For what is written down a second time, so that the last half second of it may be lost with the server.
+        self.hasty_engine = self._make_engine("-c synchronous_commit=off") if self.is_shared else self.engine
 
-    def _make_engine(self) -> sa.Engine:
+    def _make_engine(self, options: str = "") -> sa.Engine:
         if self.is_shared:
             return sa.create_engine(
                 self.url,
                 pool_pre_ping=True,
                 pool_size=10,
-                connect_args={"connect_timeout": 5, "application_name": "imgapi"},
+                connect_args={"connect_timeout": 5, "application_name": "imgapi", "options": options},
             )
         if self.url.database in {None, "", ":memory:"}:
             engine = sa.create_engine(self.url, poolclass=sa.StaticPool, connect_args={"check_same_thread": False})
@@ -157,11 +162,17 @@ class Database:
     def tell(self, connection: sa.Connection, subject: str) -> None:
         """Let the other processes know, once this transaction is done, that something about a task or lane changed."""
         if self.is_shared:
-            connection.execute(sa.select(sa.func.pg_notify(CHANNEL, subject)))
+            connection.execute(sa.select(sa.func.pg_notify(CHANNEL, f"{self._mark} {subject}")))
+
+    def read_word(self, payload: str) -> str | None:
+        """Return what another process told of; None for a word of this one, which has heard it already."""
+        mark, _, subject = payload.partition(" ")
+        return None if mark == self._mark else subject
 
     def close(self) -> None:
         """Close all connections and give the file free."""
         self.engine.dispose()
+        self.hasty_engine.dispose()
         if self._lock is not None:
             self._lock.release()
         self._executor.shutdown(wait=False)

@@ -21,7 +21,7 @@ NAME = "imgapi"
 # Tasks outlive deploys, so all builds are one version to DBOS; `plan.live` says what that asks of a change.
 VERSION = "1"
 RESUMED = "imgapi-resumed"
-RESUMED_LOOK_SECONDS = 0.25
+RESUMED_LOOK_SECONDS = 0.5
 _THREADS = 32
 _ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
@@ -95,7 +95,7 @@ class DurableEngine:
         config = DBOSConfig(
             name=NAME,
             system_database_url=self._database.url.render_as_string(hide_password=False),
-            system_database_engine=self._database.engine,
+            system_database_engine=self._database.hasty_engine,
             application_version=VERSION,
             executor_id=self._owner,
             serializer=_Json(),

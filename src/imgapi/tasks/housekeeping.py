@@ -37,7 +37,7 @@ class Housekeeping:
 
     Args:
         database: Holds the row of each process.
-        changes: Told of lanes whose line may move.
+        changes: Told of tasks that are taken up.
         engine: Resumes lives.
         owner: The id of this process.
         clock: Time.
@@ -55,7 +55,7 @@ class Housekeeping:
     owner: str
     clock: Clock
     places: Callable[[str], int | None]
-    grant: Callable[[str, int], Awaitable[None]]
+    grant: Callable[[str, int], Awaitable[object]]
     forget_files: Callable[[Sequence[str]], Awaitable[None]]
     sweep_files: Callable[[], Awaitable[None]]
     report: Callable[[str, str], object]
@@ -112,6 +112,8 @@ class Housekeeping:
         """Take up the tasks of dead processes, and those of this one whose life has stopped."""
         for task_id in await self.database.run(self._claim):
             self.report("task taken up", task_id)
+            # Who had it may still wait with it.
+            self.changes.tell(task_id)
             await self.engine.resume(task_id)
 
     def _claim(self, connection: sa.Connection) -> Sequence[str]:
@@ -130,6 +132,8 @@ class Housekeeping:
         ids = [task_id for task_id in found if task_id not in running][:MOST_ADOPTED]
         if ids:
             connection.execute(tasks.update().where(tasks.c.id.in_(ids)).values(owner=self.owner, touched_at=now))
+        for task_id in ids:
+            self.database.tell(connection, task_id)
         return ids
 
     async def move_lines(self) -> None:

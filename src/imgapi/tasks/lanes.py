@@ -136,6 +136,6 @@ def look(connection: sa.Connection, name: str, now: float, turn: float | None) -
     waiting = sa.and_(tasks.c.lane == name, tasks.c.status == Status.QUEUED, tasks.c.has_place.is_(sa.false()))
     if turn is not None:
         waiting = sa.and_(waiting, tasks.c.turn < turn)
-    ahead = connection.execute(sa.select(sa.func.count()).where(waiting)).scalar_one()
-    running = connection.execute(sa.select(sa.func.count()).where(_holding(name, now))).scalar_one()
+    counts = [sa.select(sa.func.count()).select_from(tasks).where(which) for which in (waiting, _holding(name, now))]
+    ahead, running = connection.execute(sa.select(*(each.scalar_subquery() for each in counts))).one()
     return Line(ahead, running)

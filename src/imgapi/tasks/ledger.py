@@ -86,7 +86,7 @@ class Ledger:
             months.take(connection, terms.payer, new.wanted, now)
             turn = lanes.next_turn(connection, new.lane, terms.payer.name)
             connection.execute(tasks.insert().values(fresh_row(new, terms, turn, now, self.owner)))
-            _add_event(connection, new.id, Status.QUEUED, now)
+            _add_events(connection, new.id, now, Status.QUEUED)
             return new.id, True
 
         return await self._change(new.id, work)
@@ -169,22 +169,28 @@ class Ledger:
     async def take_up(self, task_id: str) -> TaskRecord | None:
         """Make this process the one that works on a task; return it, or None when it has ended or is unknown."""
 
-        def work(connection: sa.Connection, now: float) -> TaskRecord | None:
+        def work(connection: sa.Connection) -> TaskRecord | None:
             row = connection.execute(sa.select(tasks).where(tasks.c.id == task_id).with_for_update()).first()
             if row is None or row.status not in UNDER_WAY:
                 return None
-            connection.execute(tasks.update().where(tasks.c.id == task_id).values(owner=self.owner, touched_at=now))
+            mine = {"owner": self.owner, "touched_at": self.database.now(connection)}
+            connection.execute(tasks.update().where(tasks.c.id == task_id).values(mine))
+            if row.owner != self.owner:
+                self.database.tell(connection, task_id)
             return read_record(row)
 
-        return await self._change(task_id, work)
+        record = await self.database.run(work)
+        if record is not None and record.owner != self.owner:
+            # Who had it may still wait with it.
+            self.changes.tell(task_id)
+        return record
 
     async def advance(self, task_id: str, start: Sequence[Stage], **values: Any) -> bool:
-        """Write what has come of a task that is still this process's and at one of the stages; return whether it is."""
+        """Write what has come of a task that is still this process's and at one of the stages; return whether it is.
 
-        def work(connection: sa.Connection, _now: float) -> bool:
-            return self._update(connection, task_id, start, values)
-
-        return await self._change(task_id, work)
+        Nobody is told: callers see nothing of it.
+        """
+        return await self.database.run(lambda connection: self._update(connection, task_id, start, values))
 
     def _update(self, connection: sa.Connection, task_id: str, start: Sequence[Stage], values: dict[str, Any]) -> bool:
         mine = sa.and_(
@@ -209,8 +215,8 @@ class Ledger:
 
         return await self._change(task_id, work, lane)
 
-    async def grant(self, lane: str, places: int) -> None:
-        """Give the lane's free places to the tasks whose turn it is."""
+    async def grant(self, lane: str, places: int) -> Sequence[str]:
+        """Give the lane's free places to the tasks whose turn it is; return their ids."""
 
         def work(connection: sa.Connection) -> Sequence[str]:
             granted = lanes.grant(connection, lane, self.database.now(connection), places)
@@ -218,8 +224,10 @@ class Ledger:
                 self.database.tell(connection, task_id)
             return granted
 
-        for task_id in await self.database.run(work):
+        granted = await self.database.run(work)
+        for task_id in granted:
             self.changes.tell(task_id)
+        return granted
 
     async def begin_submit(self, task_id: str, lane: str, per_second: float) -> float | None:
         """Record the intent to submit, if the task has its place and the lane's pace lets it.
@@ -229,14 +237,15 @@ class Ledger:
             this process's to submit.
         """
 
-        def work(connection: sa.Connection, now: float) -> float | None:
+        def work(connection: sa.Connection) -> float | None:
+            now = self.database.now(connection)
             pause = lanes.take_pace(connection, lane, now, per_second)
             if pause > 0:
                 return pause
             values = {"stage": Stage.SUBMITTING, "submitted_at": now}
             return 0.0 if self._update(connection, task_id, (Stage.WAITING,), values) else None
 
-        return await self._change(task_id, work)
+        return await self.database.run(work)
 
     async def accepted(self, task_id: str, upstream_task_id: str | None) -> bool:
         """Record that the upstream has accepted a task."""
@@ -245,8 +254,7 @@ class Ledger:
             values = {"stage": Stage.SUBMITTED, "status": Status.RUNNING, "upstream_task_id": upstream_task_id}
             won = self._update(connection, task_id, (Stage.SUBMITTING,), values | {"started_at": now})
             if won:
-                _add_event(connection, task_id, "submitted", now)
-                _add_event(connection, task_id, Status.RUNNING, now)
+                _add_events(connection, task_id, now, "submitted", Status.RUNNING)
             return won
 
         return await self._change(task_id, work, is_patient=True)
@@ -258,7 +266,7 @@ class Ledger:
             values = {"status": Status.RUNNING, "started_at": now}
             won = self._update(connection, task_id, (Stage.ACCEPTED,), values)
             if won:
-                _add_event(connection, task_id, Status.RUNNING, now)
+                _add_events(connection, task_id, now, Status.RUNNING)
             return won
 
         return await self._change(task_id, work)
@@ -299,7 +307,7 @@ class Ledger:
             if row is None:
                 return None
             connection.execute(tasks.update().where(*which).values(_end_row(end, now, self.ttl_seconds)))
-            _add_event(connection, task_id, end.status, now)
+            _add_events(connection, task_id, now, end.status)
             if end.billed != "unknown":
                 months.give_back(connection, row.caller, row.created_at, row.wanted - end.made)
             if row.webhook is not None:
@@ -335,9 +343,11 @@ def _end_row(end: End, now: float, ttl_seconds: float) -> dict[str, Any]:
     }
 
 
-def _add_event(connection: sa.Connection, task_id: str, event: str, now: float) -> None:
+def _add_events(connection: sa.Connection, task_id: str, now: float, *names: str) -> None:
     last = connection.execute(sa.select(sa.func.max(events.c.number)).where(events.c.task_id == task_id)).scalar()
-    connection.execute(events.insert().values(task_id=task_id, number=(last or 0) + 1, event=event, at=now))
+    numbered = enumerate(names, (last or 0) + 1)
+    rows = [{"task_id": task_id, "number": number, "event": name, "at": now} for number, name in numbered]
+    connection.execute(events.insert(), rows)
 
 
 def public_error(error: ImgapiError) -> dict[str, Any]:

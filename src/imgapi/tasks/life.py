@@ -130,6 +130,8 @@ class Life:
 
     async def _clear(self, record: TaskRecord) -> None:
         """Delete what only this task needed; what can't be deleted now expires by itself."""
+        if record.inputs == "[]":
+            return
         current = await self.ledger.get(record.id)
         if current is not None and not current.status.is_terminal:
             # Another process has taken it over, and needs them.
@@ -239,7 +241,8 @@ class Life:
     async def _wait_for_place(self, record: TaskRecord, limits: ModelLimits) -> bool:
         """Wait until the task has one of its model's running places; False when it is no longer ours to submit."""
         with self.changes.watch(record.id) as watch:
-            await self.ledger.grant(record.lane, limits.running)
+            if record.id in await self.ledger.grant(record.lane, limits.running):
+                return True
             while True:
                 current = await self.ledger.get(record.id)
                 if current is None or current.stage is not Stage.WAITING or current.owner != self.ledger.owner:
