@@ -16,6 +16,7 @@ from imgapi.api.files import Files, files_router
 from imgapi.api.forms import MAX_FIELDS
 from imgapi.api.gate import Gate
 from imgapi.api.keys import Keyring, KeysInvalidError, read_keys
+from imgapi.api.metrics import Measured, metrics_router
 from imgapi.api.openapi import install_document
 from imgapi.api.pages import pages_router
 from imgapi.api.playground import playground_router
@@ -35,6 +36,7 @@ from imgapi.results.links import Links
 from imgapi.results.outputs import OutputFolder
 from imgapi.settings import Settings, SettingsInvalidError, environment_name
 from imgapi.sources.urls import MAX_URL_CHARACTERS
+from imgapi.tasks.census import take_census
 from imgapi.tasks.database import Database
 from imgapi.tasks.engine import DurableEngine
 from imgapi.tasks.plan import Engine
@@ -86,7 +88,10 @@ def create_app(
     app.include_router(utils_router(utilities))
     links = Links(f"{settings.own_url}/files/")
     app.include_router(files_router(Files(parts.stores.files, links, parts.workers, picture_limits(settings))))
-    app.include_router(service_router(_operations(settings, parts), parts.stores.results))
+    app.include_router(service_router(_operations(settings, parts), parts.stores.results, lambda: _ails(parts)))
+    app.include_router(
+        metrics_router(parts.metrics, lambda: take_census(parts.database), lambda: parts.workers.in_hand)
+    )
     if settings.docs == "on":
         app.include_router(pages_router())
         app.include_router(playground_router())
@@ -96,6 +101,7 @@ def create_app(
     if (keyring := _keyring(settings)) is not None:
         app.add_middleware(Gate, keyring=keyring, quotas=Quotas(parts.clock))
     app.add_middleware(Access, limits=_body_limits(settings))
+    app.add_middleware(Measured, metrics=parts.metrics)
     return app
 
 
@@ -147,6 +153,15 @@ def _application(settings: Settings, lifespan: Lifespan[FastAPI]) -> FastAPI:
         redoc_url=None,
         openapi_url="/openapi.json" if settings.docs == "on" else None,
     )
+
+
+def _ails(parts: Parts) -> str | None:
+    """Say why the service is not ready for work; None when it is."""
+    if parts.runner.is_stopping:
+        return "The service is stopping; another takes its place, so try again soon."
+    if not parts.housekeeping.is_current:
+        return "The tasks database can't be reached; what is under way goes on when it is back."
+    return None
 
 
 def _cut_outs(parts: Parts) -> CutOuts:

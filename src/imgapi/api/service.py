@@ -1,5 +1,6 @@
 """The routes of the service's own state and files."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 
 from fastapi import APIRouter, Response
@@ -7,16 +8,23 @@ from starlette.exceptions import HTTPException
 
 from imgapi.api.openapi import ERRORS, RESULT_ERRORS
 from imgapi.contract.service import OperationsReply, StateReply
-from imgapi.errors import ResultExpired
+from imgapi.errors import Overloaded, ResultExpired
 from imgapi.results.store import RESULT_NAME, ResultStore
 
 TAG = "service"
+_READY_SECONDS = 5.0
 # The names that ResultStore makes. A name of another shape never was a result; one of this shape may have expired.
 MEDIA_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 
 
-def service_router(operations: OperationsReply, results: ResultStore) -> APIRouter:
-    """Make the routes: liveness, readiness, what can be done here, and kept results."""
+def service_router(operations: OperationsReply, results: ResultStore, ails: Callable[[], str | None]) -> APIRouter:
+    """Make the routes: liveness, readiness, what can be done here, and kept results.
+
+    Args:
+        operations: What can be done here.
+        results: The kept results.
+        ails: Says why the service is not ready for work; None when it is.
+    """
     router = APIRouter(tags=[TAG], responses={500: ERRORS[500]})
 
     @router.get("/livez", operation_id="check_liveness", summary="Does the process live?")
@@ -24,9 +32,16 @@ def service_router(operations: OperationsReply, results: ResultStore) -> APIRout
         """Answer as long as the event loop turns."""
         return StateReply(status="ok")
 
-    @router.get("/readyz", operation_id="check_readiness", summary="Is the service ready for work?")
+    @router.get(
+        "/readyz",
+        operation_id="check_readiness",
+        summary="Is the service ready for work?",
+        responses={503: ERRORS[503]},
+    )
     async def readyz() -> StateReply:
-        """Answer once the workers have started; before that nothing listens."""
+        """Answer 200 once workers and database are there; 503 while the service stops or has lost its database."""
+        if (reason := ails()) is not None:
+            raise Overloaded(reason, retry_after=_READY_SECONDS)
         return StateReply(status="ok")
 
     @router.get("/operations", operation_id="list_operations", summary="What this installation can do")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
+from imgapi.api.metrics import Metrics
 from imgapi.api.pages import sample_picture
 from imgapi.clock import Clock
 from imgapi.contract.samples import SAMPLES_PATH
@@ -53,7 +54,8 @@ def build_parts(settings: Settings, clock: Clock, engine: Callable[[Database, st
     emulator = make_emulator(settings, fetcher, workers) if is_emulated else None
     if emulator is not None:
         own_files.router.routes.append(Mount(f"{own_path(settings)}{EMULATOR_PATH}", emulator.links_app))
-    dashscope = make_dashscope(settings, emulator, clock)
+    metrics = Metrics()
+    dashscope = make_dashscope(settings, emulator, clock, metrics.count_call)
     by_model = make_by_model(settings, clock)
 
     async def cut_out_classically(content: bytes) -> Cutout:
@@ -67,4 +69,5 @@ def build_parts(settings: Settings, clock: Clock, engine: Callable[[Database, st
         cut_out_classically if by_model is None else by_model.cut_out,
         adapt=settings.prepare == "on",
     )
-    return make_tasks(settings, clock, engine, Below(workers, fetcher, emulator, dashscope, by_model, preparer, stores))
+    below = Below(workers, fetcher, emulator, dashscope, by_model, preparer, stores, metrics)
+    return make_tasks(settings, clock, engine, below)

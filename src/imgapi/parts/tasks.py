@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from imgapi.api.metrics import Metrics
 from imgapi.clock import Clock
 from imgapi.contract import edits as words
 from imgapi.contract.fields import Request as EditRequest
@@ -67,6 +68,7 @@ class Below:
     by_model: ByModel | None
     preparer: Preparer
     stores: Stores
+    metrics: Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class Parts:
     stores: Stores
     emulator: Emulator | None
     by_model: ByModel | None
+    metrics: Metrics
 
 
 def make_tasks(settings: Settings, clock: Clock, engine: Callable[[Database, str], Engine], below: Below) -> Parts:
@@ -116,7 +119,7 @@ def make_tasks(settings: Settings, clock: Clock, engine: Callable[[Database, str
     def wake() -> None:
         deliverer.wake()
 
-    ledger = Ledger(database, changes, owner, settings.tasks_ttl, planned=wake)
+    ledger = Ledger(database, changes, owner, settings.tasks_ttl, planned=wake, count_end=below.metrics.count_end)
     account = _account_name(below.dashscope.account)
     catalogue = Catalogue(
         _chosen_edits(settings),
@@ -209,6 +212,7 @@ def make_tasks(settings: Settings, clock: Clock, engine: Callable[[Database, str
         below.stores,
         below.emulator,
         below.by_model,
+        below.metrics,
     )
 
 

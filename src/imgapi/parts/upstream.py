@@ -1,6 +1,7 @@
 """The upstream, and what fetches pictures: DashScope over the network, or the emulator in this process."""
 
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
@@ -19,6 +20,7 @@ from imgapi.pictures.workers import Workers
 from imgapi.settings import Settings
 from imgapi.sources.fetch import Fetcher, FetchLimits
 
+CallCounter = Callable[[str, int | None, float], None]
 PREVIEW_KEY = "sk-local-preview"
 EMULATOR_PATH = "/emulator"
 # Where the pictures lie that requests carried: a name of no network, the same for all processes of an installation.
@@ -36,6 +38,42 @@ class InProcessTransport(httpx.ASGITransport):
             return await super().handle_async_request(request)
         except ConnectionError as exc:
             raise httpx.ReadError(str(exc), request=request) from exc
+
+
+class CountedTransport(httpx.AsyncBaseTransport):
+    """Counts the calls that go through another transport.
+
+    Args:
+        transport: What makes them.
+        count: Told which call it was, its HTTP status or None where no answer came, and the seconds until its head.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, count: CallCounter) -> None:
+        self._transport = transport
+        self._count = count
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Make a call."""
+        begun, status = time.perf_counter(), None
+        try:
+            answer = await self._transport.handle_async_request(request)
+            status = answer.status_code
+        finally:
+            self._count(_name_call(request), status, time.perf_counter() - begun)
+        return answer
+
+    async def aclose(self) -> None:
+        """Close the transport."""
+        await self._transport.aclose()
+
+
+def _name_call(request: httpx.Request) -> str:
+    path = request.url.path
+    if request.method == "GET":
+        return "policy" if path.endswith("/uploads") else "list" if path.endswith("/tasks") else "query"
+    if path.endswith("/cancel"):
+        return "cancel"
+    return "submit" if "/services/" in path else "upload"
 
 
 def _fetch_limits(settings: Settings) -> FetchLimits:
@@ -89,8 +127,8 @@ async def emulator_alone(settings: Settings, public_url: str, *, realistic: bool
         yield await stack.enter_async_context(Emulator(config, fetch=fetch, run_pixels=workers.run))
 
 
-def make_dashscope(settings: Settings, emulator: Emulator | None, clock: Clock) -> DashScope:
-    """Make the client of the upstream, whichever that is."""
+def make_dashscope(settings: Settings, emulator: Emulator | None, clock: Clock, count: CallCounter) -> DashScope:
+    """Make the client of the upstream, whichever that is; every call is counted."""
     if emulator is None:
         key = settings.dashscope_api_key or SecretStr("")
         account = Account(settings.base_url, key, settings.dashscope_workspace)
@@ -102,7 +140,8 @@ def make_dashscope(settings: Settings, emulator: Emulator | None, clock: Clock) 
         queries = submits = InProcessTransport(mounted)
     timeout = httpx.Timeout(None, connect=Patience().connect_seconds, pool=Patience().exchange_seconds)
     http, http_submit = (
-        httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False) for transport in (queries, submits)
+        httpx.AsyncClient(transport=CountedTransport(transport, count), timeout=timeout, trust_env=False)
+        for transport in (queries, submits)
     )
     log = structlog.get_logger("imgapi.upstream")
 

@@ -240,6 +240,11 @@ class Workers:
         finally:
             self._idle.put(worker)
 
+    @property
+    def in_hand(self) -> int:
+        """How many calls are under way or wait."""
+        return self._taken
+
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a module-level function in a worker process; arguments and result must pickle.
 

@@ -22,6 +22,8 @@ BEAT_SECONDS = 1.0
 # Nobody else looks at the rows of a SQLite file.
 ALONE_BEAT_SECONDS = 2.0
 SWEEP_SECONDS = 60.0
+# A process that the database has not heard of for so long is not ready for work.
+UNHEARD_SECONDS = 15.0
 # Bounds on one round, so that none takes long.
 MOST_ADOPTED = 200
 MOST_FORGOTTEN = 200
@@ -61,6 +63,12 @@ class Housekeeping:
     report: Callable[[str, str], object]
     ttl_seconds: float
     _loop: asyncio.Task[None] | None = field(default=None, init=False)
+    _beaten: float = field(default=float("-inf"), init=False)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the database has lately heard of this process."""
+        return self.clock.monotonic() - self._beaten < UNHEARD_SECONDS
 
     async def start(self) -> None:
         """Enter this process among the living, take up what was left, and go on doing so."""
@@ -107,6 +115,7 @@ class Housekeeping:
                 connection.execute(replicas.insert().values(id=self.owner, seen_at=now))
 
         await self.database.run(work)
+        self._beaten = self.clock.monotonic()
 
     async def adopt(self) -> None:
         """Take up the tasks of dead processes, and those of this one whose life has stopped."""

@@ -48,6 +48,7 @@ class Ledger:
         owner: The id of this process.
         ttl_seconds: How long a task is kept after its end.
         planned: Told when the word to a webhook was planned.
+        count_end: Told of each task that this process ends: its operation, the list price of a picture, and how.
     """
 
     database: Database
@@ -55,6 +56,7 @@ class Ledger:
     owner: str
     ttl_seconds: float
     planned: Callable[[], None] = lambda: None
+    count_end: Callable[[str, float, End], None] = lambda _operation, _price, _end: None
 
     async def _change(
         self, task_id: str, work: Callable[[sa.Connection, float], T], *also: str, is_patient: bool = False
@@ -297,7 +299,7 @@ class Ledger:
             Whether this was its end; a task ends once.
         """
 
-        def work(connection: sa.Connection, now: float) -> bool | None:
+        def work(connection: sa.Connection, now: float) -> sa.Row[Any] | None:
             which = [tasks.c.id == task_id, tasks.c.status.in_(UNDER_WAY)]
             if start is not None:
                 which.append(tasks.c.stage.in_(start))
@@ -314,13 +316,15 @@ class Ledger:
                 deliveries.plan_delivery(
                     connection, now=now, task_id=task_id, event=f"task.{end.status}", sealed_url=row.webhook
                 )
-                return True
-            return False
+            return row
 
-        is_planned = await self._change(task_id, work, is_patient=True)
-        if is_planned:
+        row = await self._change(task_id, work, is_patient=True)
+        if row is None:
+            return False
+        self.count_end(row.operation, row.price, end)
+        if row.webhook is not None:
             self.planned()
-        return is_planned is not None
+        return True
 
 
 def _end_row(end: End, now: float, ttl_seconds: float) -> dict[str, Any]:

@@ -100,6 +100,11 @@ class TaskRunner:
         """The edits that run upstream, by operation."""
         return self.life.catalogue.edits
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether new tasks are refused because the service stops."""
+        return self._closing.is_set()
+
     async def accept(self, operation: str, request: Request, terms: Terms | None = None) -> str:
         """Record a task and let it begin; return its id.
 
