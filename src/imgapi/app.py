@@ -98,7 +98,7 @@ def create_app(
     if parts.emulator is not None:
         app.mount(EMULATOR_PATH, DocumentedErrors(parts.emulator.links_app))
     install_document(app, settings.own_url)
-    if (keyring := _keyring(settings)) is not None:
+    if (keyring := read_keyring(settings)) is not None:
         app.add_middleware(Gate, keyring=keyring, quotas=Quotas(parts.clock))
     app.add_middleware(Access, limits=_body_limits(settings))
     app.add_middleware(Measured, metrics=parts.metrics)
@@ -194,7 +194,12 @@ def _body_limits(settings: Settings) -> BodyLimits:
     )
 
 
-def _keyring(settings: Settings) -> Keyring | None:
+def read_keyring(settings: Settings) -> Keyring | None:
+    """Read the keys that callers must send; None where none were given out.
+
+    Raises:
+        SettingsInvalidError: The file can't be used.
+    """
     if settings.api_keys_file is None:
         return None
     try:

@@ -40,6 +40,18 @@ class SystemClock:
         await asyncio.sleep(max(0.0, seconds))
 
 
+async def rest(clock: Clock, event: asyncio.Event, seconds: float) -> None:
+    """Wait until an event is set, at most so many seconds of the clock."""
+    timer = asyncio.ensure_future(clock.sleep(seconds))
+    change = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({timer, change}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        timer.cancel()
+        change.cancel()
+        await asyncio.gather(timer, change, return_exceptions=True)
+
+
 def documented_time(epoch_seconds: float) -> str:
     """Write an instant the way the documented replies do: `YYYY-MM-DD HH:MM:SS.mmm` in UTC+8, no zone suffix."""
     moment = datetime.fromtimestamp(epoch_seconds, UTC).astimezone(CHINA)

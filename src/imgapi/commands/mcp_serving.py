@@ -25,8 +25,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from imgapi.api.access import Access, BodyLimits
 from imgapi.api.failures import error_response
 from imgapi.api.gate import presented_key
-from imgapi.api.keys import Keyring, KeysInvalidError, read_keys
+from imgapi.api.keys import Keyring
 from imgapi.api.logs import set_up_logs
+from imgapi.app import read_keyring
 from imgapi.commands.client import Service
 from imgapi.commands.mcp_command import Served
 from imgapi.commands.mcp_files import ReadableFiles, WrittenFiles
@@ -49,20 +50,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def read_keyring(settings: Settings) -> Keyring | None:
-    """Read the keys that callers must send; None where none were given out.
-
-    Raises:
-        SettingsInvalidError: The file can't be used.
-    """
-    if settings.api_keys_file is None:
-        return None
-    try:
-        return read_keys(settings.api_keys_file)
-    except KeysInvalidError as exc:
-        raise SettingsInvalidError(f"{environment_name('api_keys_file')} has a wrong value: {exc}.") from exc
 
 
 @asynccontextmanager

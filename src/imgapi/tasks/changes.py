@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from imgapi.clock import Clock
+from imgapi.clock import Clock, rest
 from imgapi.tasks.database import CHANNEL, Database
 
 # Where other processes change things, those who wait look again by themselves, should a word be lost.
@@ -31,14 +31,7 @@ class Watch:
         if seconds is None:
             await self.event.wait()
         else:
-            timer = asyncio.ensure_future(self.clock.sleep(seconds))
-            change = asyncio.ensure_future(self.event.wait())
-            try:
-                await asyncio.wait({timer, change}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                timer.cancel()
-                change.cancel()
-                await asyncio.gather(timer, change, return_exceptions=True)
+            await rest(self.clock, self.event, seconds)
         self.event.clear()
 
 

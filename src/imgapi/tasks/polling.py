@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 
-from imgapi.clock import Clock, read_documented_time
+from imgapi.clock import Clock, read_documented_time, rest
 from imgapi.dashscope.client import DashScope, Report, Turns
 from imgapi.dashscope.wire import TaskOutput, TaskStatus, read_status
 from imgapi.errors import StillRunning, UpstreamError, UpstreamThrottled
@@ -125,18 +125,7 @@ class Poller:
         instants += [w.deadline for w in self._watches if w.is_being_looked_at]
         pause = min(instants, default=now) - now
         if pause > 0:
-            await self._rest(pause)
-
-    async def _rest(self, seconds: float) -> None:
-        """Wait until the time has passed or something has happened."""
-        timer = asyncio.create_task(self.clock.sleep(seconds))
-        wake = asyncio.create_task(self._wake.wait())
-        try:
-            await asyncio.wait({timer, wake}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            timer.cancel()
-            wake.cancel()
-            await asyncio.gather(timer, wake, return_exceptions=True)
+            await rest(self.clock, self._wake, pause)
 
     def _end_overdue(self) -> None:
         now = self.clock.monotonic()
@@ -158,11 +147,11 @@ class Poller:
         # Those that have probably ended come first: their looks are the ones that are sure to be needed.
         ended = [w for w in due if w.needs_own_look]
         is_sweeping = self._sweeping is not None and not self._sweeping.done()
-        rest = self._swept + (LIST_PATIENCE_SECONDS if is_sweeping else SWEEP_SECONDS) - now
+        pause = self._swept + (LIST_PATIENCE_SECONDS if is_sweeping else SWEEP_SECONDS) - now
         is_crowd = not ended and len(due) >= CROWD
-        if is_crowd and rest > 0:
+        if is_crowd and pause > 0:
             self._wake.clear()
-            await self._rest(rest)
+            await rest(self.clock, self._wake, pause)
             return
         await self.spacing.wait()
         if is_crowd and not is_sweeping:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
-from imgapi.clock import Clock, internet_time
+from imgapi.clock import Clock, internet_time, rest
 from imgapi.contract.deliveries import DeliveriesReply, DeliveryAttempt, DeliveryReply, DeliveryState
 from imgapi.errors import ImgapiError, InvalidParameter, SourceRefused, TaskNotFound
 from imgapi.sources.messages import Answer, check_receiver
@@ -170,7 +170,7 @@ class Deliverer:
         while not self._is_closing:
             self._wake.clear()
             pause = await self._look()
-            await self._rest(pause)
+            await rest(self.clock, self._wake, pause)
 
     def wake(self) -> None:
         """Look for due deliveries now: one was planned."""
@@ -270,17 +270,6 @@ class Deliverer:
     def _leave(self, attempt: asyncio.Task[None]) -> None:
         del self._under_way[attempt]
         self._wake.set()
-
-    async def _rest(self, seconds: float) -> None:
-        """Wait until the time has passed or something has happened."""
-        timer = asyncio.ensure_future(self.clock.sleep(seconds))
-        wake = asyncio.ensure_future(self._wake.wait())
-        try:
-            await asyncio.wait({timer, wake}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            timer.cancel()
-            wake.cancel()
-            await asyncio.gather(timer, wake, return_exceptions=True)
 
     async def _attempt(self, claim: Claim) -> None:
         number = claim.attempts + 1
