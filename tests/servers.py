@@ -24,7 +24,7 @@ def free_socket() -> socket.socket:
 
 
 @contextlib.contextmanager
-def serving(app: Any, bound: socket.socket) -> Iterator[str]:
+def serving(app: Any, bound: socket.socket, http: type[DocumentedProtocol] = DocumentedProtocol) -> Iterator[str]:
     """Serve an application until the block ends; yield its address."""
     config = uvicorn.Config(
         app,
@@ -32,7 +32,7 @@ def serving(app: Any, bound: socket.socket) -> Iterator[str]:
         access_log=False,
         timeout_graceful_shutdown=2,
         lifespan="on",
-        http=DocumentedProtocol,
+        http=http,
         server_header=False,
     )
     server = uvicorn.Server(config)

@@ -100,7 +100,8 @@ def create_app(
     install_document(app, settings.own_url)
     if (keyring := read_keyring(settings)) is not None:
         app.add_middleware(Gate, keyring=keyring, quotas=Quotas(parts.clock))
-    app.add_middleware(Access, limits=_body_limits(settings))
+    uploads = ("/utils/photo_resize", "/utils/convert_to_png", "/files")
+    app.add_middleware(Access, limits=_body_limits(settings), places=dict.fromkeys(uploads, parts.workers.expecting))
     app.add_middleware(Measured, metrics=parts.metrics)
     return app
 

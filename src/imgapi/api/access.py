@@ -4,27 +4,32 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from imgapi.api.failures import BODY_TOO_LARGE, error_response
-from imgapi.errors import ImgapiError
+from imgapi.api.failures import BODY_TOO_LARGE, answer_named, error_response
+from imgapi.errors import ImgapiError, InvalidParameter
 
+Places: TypeAlias = Mapping[str, Callable[[int | None], AbstractContextManager[None]]]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Bodies up to this size are never refused for want of memory, so that small requests pass at any time.
 SMALL_BODY_BYTES = 64 * 1024
 RETRY_SECONDS = 5
-# How much of a refused body is read, so that the refusal arrives.
-_DRAINED_BYTES = 64 * 1024 * 1024
-_DRAIN_SECONDS = 5.0
+# How much of a refused body is read after the refusal, so that it arrives; nothing of it is kept.
+_DRAINED_BYTES = 256 * 1024 * 1024
+_DRAIN_SECONDS = 10.0
+# Whoever reads while sending is gone by then, and in a rush the next refusals come before the dropping.
+_DRAIN_AFTER_SECONDS = 0.1
+# A small body that is all but here is waited for so long before its refusal, so that the connection can be used again.
+_NEARLY_HERE_SECONDS = 0.02
 # Pages bring policies of their own.
 _POLICY = b"default-src 'none'; frame-ancestors 'none'"
 log = structlog.get_logger("imgapi.access")
@@ -37,8 +42,7 @@ class _BodyRefused(HTTPException):
     """
 
     def __init__(self, status: HTTPStatus, sentence: str, **headers: str) -> None:
-        # What is left of the body stays unread, so the connection can't be used again.
-        super().__init__(status, sentence, {"Connection": "close", **headers})
+        super().__init__(status, sentence, headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +74,14 @@ class Access:
     Args:
         app: What answers; its own handlers turn HTTP exceptions into answers.
         limits: Bounds on bodies.
+        places: By path, what keeps a place for a body of so many bytes (None: not announced) while it arrives, or
+            raises Overloaded, so that it is refused unread, and in a rush faster than any route could.
     """
 
-    def __init__(self, app: ASGIApp, limits: BodyLimits) -> None:
+    def __init__(self, app: ASGIApp, limits: BodyLimits, places: Places | None = None) -> None:
         self.app = app
         self.limits = limits
+        self._places = places or {}
         self._memory = _Memory(limits.total_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,10 +100,24 @@ class Access:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started = time.perf_counter()
         try:
-            await self._answer(request, body, exchange)
+            with ExitStack() as place:
+                request.state.place = place
+                try:
+                    _refuse_two_lengths(request)
+                    self._keep_place(request, body, place)
+                except ImgapiError as exc:
+                    await answer_named(request, exc)(scope, receive, exchange.send)
+                else:
+                    await self._answer(request, body, exchange)
         finally:
             body.release()
-            _write_line(request, exchange, time.perf_counter() - started)
+            route = scope["path"] if scope["path"] in self._places else "unmatched"
+            _write_line(request, exchange, time.perf_counter() - started, route)
+
+    def _keep_place(self, request: Request, body: "_Body", place: ExitStack) -> None:
+        keep = self._places.get(request.scope["path"])
+        if keep is not None and request.method == "POST":
+            place.enter_context(keep(body.announced_bytes or None))
 
     async def _answer(self, request: Request, body: "_Body", exchange: "_Exchange") -> None:
         working = asyncio.ensure_future(self.app(request.scope, body.receive, exchange.send))
@@ -128,8 +149,29 @@ class Access:
             watching.cancel()
 
 
+def _refuse_two_lengths(request: Request) -> None:
+    """Refuse what two servers could take for requests of different length (RFC 9112, section 6.1).
+
+    Raises:
+        InvalidParameter: It has both a length and chunks.
+    """
+    if "content-length" in request.headers and "transfer-encoding" in request.headers:
+        sentence = "The request has both a Content-Length and a Transfer-Encoding; let your HTTP client write one."
+        raise InvalidParameter(sentence)
+
+
+def take_place(request: Request) -> None:
+    """Free the place that was kept for a request, for the call that its handler begins next, before any `await`."""
+    request.state.place.close()
+
+
 class _Exchange:
-    """One answer on its way out; remembers its status and adds the request's id."""
+    """One answer on its way out; remembers its status and adds the request's id.
+
+    An answer that comes before the whole of the request's body goes out at once; the rest of the body is read and
+    dropped behind it, and the connection closed after that. One that is closed while bytes arrive is reset, and whoever
+    still sends never sees the answer.
+    """
 
     def __init__(self, request_id: str, send: Send) -> None:
         self.request_id = request_id
@@ -138,6 +180,7 @@ class _Exchange:
         self.has_left = False
         self.is_complete = False
         self.body: _Body | None = None
+        self._comes_early = False
         self._send = send
 
     def leave(self) -> None:
@@ -151,10 +194,16 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = int(message["status"])
             message["headers"] = _guarded(message["headers"], self.request_id)
-            if self.status >= HTTPStatus.BAD_REQUEST and self.body is not None:
-                await self.body.drain()
+            if self.body is not None and not await self.body.is_over():
+                self._comes_early = True
+                message["headers"].append((b"connection", b"close"))
         elif message["type"] == "http.response.body":
             self.is_complete = not message.get("more_body", False)
+            if self.is_complete and self._comes_early and self.body is not None:
+                await self._send({**message, "more_body": True})
+                self.body.release()
+                await self.body.drain()
+                message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
 
 
@@ -197,7 +246,8 @@ class _Body:
     ) -> None:
         self._path = request.url.path[:200]
         length = request.headers.get("content-length", "")
-        self._announced_bytes = int(length) if length.isdecimal() else 0
+        self.announced_bytes = int(length) if length.isdecimal() else 0
+        self._is_empty = not self.announced_bytes and "transfer-encoding" not in request.headers
         # Who asks before sending ("Expect: 100-continue") has not begun, and reading would be the leave.
         self._waits_for_leave_to_send = "expect" in request.headers
         self._max_bytes = limits.max_bytes(request.headers.get("content-type", ""))
@@ -226,7 +276,7 @@ class _Body:
             return await self._receive()
         if self._deadline is None:
             self._deadline = asyncio.get_running_loop().time() + self._seconds
-            self._make_room(self._announced_bytes)
+            self._make_room(self.announced_bytes)
         try:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
@@ -244,19 +294,27 @@ class _Body:
             self._complete.set()
         return message
 
-    async def drain(self) -> None:
-        """Read the rest and drop it, within bounds.
+    async def is_over(self) -> bool:
+        """Whether all of it has been read; a small one that is all but here is read for that."""
+        if self._is_empty or self._complete.is_set():
+            return True
+        if not self._waits_for_leave_to_send and self.announced_bytes <= SMALL_BODY_BYTES:
+            await self._drop(SMALL_BODY_BYTES, _NEARLY_HERE_SECONDS)
+        return self._complete.is_set()
 
-        A connection that is closed while bytes arrive is reset, and whoever still sends never sees the answer.
-        """
-        if self._announced_bytes - self._read_bytes > _DRAINED_BYTES or self._waits_for_leave_to_send:
-            return
-        drained_bytes = 0
+    async def drain(self) -> None:
+        """Read the rest and drop it, within bounds; who waits for leave to send has not begun, and is not given it."""
+        if not self._waits_for_leave_to_send:
+            await asyncio.sleep(_DRAIN_AFTER_SECONDS)
+            await self._drop(_DRAINED_BYTES, _DRAIN_SECONDS)
+
+    async def _drop(self, max_bytes: int, seconds: float) -> None:
+        dropped_bytes = 0
         with suppress(TimeoutError):
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                while not self._complete.is_set() and drained_bytes <= _DRAINED_BYTES:
+            async with asyncio.timeout(seconds):
+                while not self._complete.is_set() and dropped_bytes <= max_bytes:
                     message = await self._receive()
-                    drained_bytes += len(message.get("body", b""))
+                    dropped_bytes += len(message.get("body", b""))
                     if message["type"] == "http.disconnect":
                         return
                     if not message.get("more_body", False):
@@ -283,10 +341,10 @@ class _Body:
         self._held_bytes = 0
 
 
-def _write_line(request: Request, exchange: _Exchange, seconds: float) -> None:
+def _write_line(request: Request, exchange: _Exchange, seconds: float, unrouted: str) -> None:
     fields: dict[str, Any] = {
         "method": request.method,
-        "route": getattr(request.scope.get("route"), "path", None) or "unmatched",
+        "route": getattr(request.scope.get("route"), "path", None) or unrouted,
         "status": exchange.status,
         "duration_ms": round(seconds * 1000, 1),
     }

@@ -78,7 +78,8 @@ def status_of(error: errors.ImgapiError) -> HTTPStatus:
     return HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-def _answer_named(request: Request, error: errors.ImgapiError) -> JSONResponse:
+def answer_named(request: Request, error: errors.ImgapiError) -> JSONResponse:
+    """Answer a failure that imgapi can name, and leave it for the log."""
     headers = {}
     if isinstance(error, _WAITABLE):
         headers["Retry-After"] = str(max(1, round(error.retry_after)))
@@ -108,7 +109,7 @@ def _answer_invalid(request: Request, error: RequestValidationError) -> JSONResp
     if media_type and media_type != "application/json" and not media_type.endswith("+json"):
         sentence = f"{request.url.path} takes application/json, and {media_type[:100]} was sent."
         return _answer_http(request, HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, sentence))
-    return _answer_named(request, explain(error.errors(), _known_fields(request)))
+    return answer_named(request, explain(error.errors(), _known_fields(request)))
 
 
 def _known_fields(request: Request) -> tuple[str, ...]:
@@ -134,7 +135,7 @@ def _answer_http(request: Request, error: HTTPException) -> JSONResponse:
 
 def install_handlers(app: FastAPI) -> None:
     """Make every error of the application answer in the documented shape."""
-    app.add_exception_handler(errors.ImgapiError, _answer_named)  # type: ignore[arg-type]  # starlette's type is wider
+    app.add_exception_handler(errors.ImgapiError, answer_named)  # type: ignore[arg-type]  # starlette's type is wider
     app.add_exception_handler(RequestValidationError, _answer_invalid)  # type: ignore[arg-type]  # as above
     app.add_exception_handler(HTTPException, _answer_http)  # type: ignore[arg-type]  # as above
 

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
+from imgapi.api.access import take_place
 from imgapi.api.forms import form_schema, read_form
 from imgapi.api.openapi import ERRORS, RESULT_ERRORS
 from imgapi.contract.files import FileReply, FileRequest
@@ -127,6 +128,7 @@ def files_router(files: Files) -> APIRouter:
     async def upload_file(request: Request, response: Response) -> FileReply:
         """Keep a picture for a while, under a URL that every picture field takes; the oldest go when room is needed."""
         _, _, content = await read_form(request, FileRequest, FILE_FIELD)
+        take_place(request)
         reply = await files.keep(content)
         response.headers["Location"] = reply.url
         return reply

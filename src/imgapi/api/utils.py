@@ -7,6 +7,7 @@ from typing import Any
 import pybase64
 from fastapi import APIRouter, Request, Response
 
+from imgapi.api.access import take_place
 from imgapi.api.bodies import JsonRoute
 from imgapi.api.forms import form_schema, read_form
 from imgapi.api.negotiation import JSON_TYPE, VARY, Picture, choose_format, describe_pictures, picture_response
@@ -165,6 +166,7 @@ def utils_router(utilities: Utilities) -> APIRouter:
     async def photo_resize(request: Request) -> Response:
         """Bring the sides of an uploaded picture into `min_dim` to `max_dim`, keeping its ratio; `max_dim` wins."""
         wanted, _, content = await read_form(request, ResizeRequest)
+        take_place(request)
         return await utilities.resize(request, content, wanted, "image")
 
     @router.post(
@@ -178,6 +180,7 @@ def utils_router(utilities: Utilities) -> APIRouter:
     async def convert(request: Request) -> Response:
         """Convert a picture to PNG, keeping transparency and 16-bit depth; the files stay in the output folder."""
         wanted, filename, content = await read_form(request, ConvertRequest)
+        take_place(request)
         return await utilities.convert(request, content, filename, wanted)
 
     return router

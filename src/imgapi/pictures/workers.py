@@ -10,8 +10,9 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -27,6 +28,8 @@ _STOP_SECONDS = 2.0
 # Icons, thumbnails and health checks: served first, since they take milliseconds.
 SMALL_BYTES = 32 * 1024
 _SMALL_IN_A_ROW = 4
+# A picture that takes longer to arrive loses its place in the line, so that slow senders keep nobody out.
+EXPECTED_SECONDS = 1.0
 PRELOADED = (
     "imgapi.pictures.convert",
     "imgapi.pictures.fit",
@@ -267,22 +270,53 @@ class Workers:
             raise
         return outcome
 
-    def _enter(self, call: _Call) -> None:
-        places = self._places + (self._small_places if call.is_small else 0)
+    @contextmanager
+    def expecting(self, size_bytes: int | None, seconds: float = EXPECTED_SECONDS) -> Iterator[None]:
+        """Keep a place in the line while a picture arrives; on leaving, it is free for the call with that picture.
+
+        Args:
+            size_bytes: How many bytes were announced; None where that is not known.
+            seconds: How long the place is kept.
+
+        Raises:
+            Overloaded: There is none, or the pool is closed: whoever sends the picture can be told before it is here.
+        """
+        is_kept = True
         with self._lock:
-            if self._is_closed:
-                raise Overloaded("the server is shutting down; try again in a moment", retry_after=5.0)
-            if self._taken >= places:
-                raise Overloaded(
-                    f"{self._taken} pictures are being worked on or waiting, as many as this server takes; "
-                    "try again in a moment",
-                )
-            self._taken += 1
+            self._take_place(is_small=size_bytes is not None and size_bytes <= SMALL_BYTES)
+
+        def give_back() -> None:
+            nonlocal is_kept
+            if is_kept:
+                is_kept = False
+                self._leave()
+
+        timer = asyncio.get_running_loop().call_later(seconds, give_back)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            give_back()
+
+    def _take_place(self, *, is_small: bool) -> None:
+        places = self._places + (self._small_places if is_small else 0)
+        if self._is_closed:
+            raise Overloaded("the server is shutting down; try again in a moment", retry_after=5.0)
+        if self._taken >= places:
+            raise Overloaded(
+                f"{self._taken} pictures are being worked on or waiting, as many as this server takes; "
+                "try again in a moment",
+            )
+        self._taken += 1
+
+    def _enter(self, call: _Call) -> None:
+        with self._lock:
+            self._take_place(is_small=call.is_small)
             call.future.add_done_callback(self._leave)
             self._line.put(call)
             self._threads.submit(self._serve_next)
 
-    def _leave(self, _future: "Future[Any]") -> None:
+    def _leave(self, _future: "Future[Any] | None" = None) -> None:
         with self._lock:
             self._taken -= 1
 

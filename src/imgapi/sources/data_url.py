@@ -49,16 +49,18 @@ def decode_data_url(url: str, *, max_bytes: int) -> bytes:
 
 def _decode_base64(url: str, start: int, max_bytes: int) -> bytes:
     _refuse_beyond((len(url) - start) // 4 * 3 - 2, max_bytes)
-    content = bytearray()
+    pieces: list[bytes] = []
     try:
         for offset in range(start, len(url), _PIECE_CHARACTERS):
             end = offset + _PIECE_CHARACTERS
-            content += _decode_piece(url[offset:end], is_last=end >= len(url))
+            pieces.append(_decode_piece(url[offset:end], is_last=end >= len(url)))
     except (binascii.Error, UnicodeEncodeError) as exc:
         message = "The data: URL is not valid base64 (standard alphabet, padded, without line breaks)."
         raise InvalidParameter(message) from exc
+    # Joining bytes lets go of the lock.
+    content = b"".join(pieces)
     _refuse_beyond(len(content), max_bytes)
-    return bytes(content)
+    return content
 
 
 def _decode_piece(piece: str, *, is_last: bool) -> bytes:

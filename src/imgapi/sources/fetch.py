@@ -204,12 +204,15 @@ class Fetcher:
         announced = reply.headers.get("Content-Length", "")
         if announced.isdecimal() and int(announced) > max_bytes:
             raise ImageTooLarge(f"The picture at {place} has {announced} bytes; at most {max_bytes} are allowed.")
-        content = bytearray()
+        # Joined at the end: a file of our own comes in one piece, and is not copied.
+        chunks: list[bytes] = []
+        count = 0
         async for chunk in reply.chunks:
-            content += chunk
-            if len(content) > max_bytes:
+            chunks.append(chunk)
+            count += len(chunk)
+            if count > max_bytes:
                 raise ImageTooLarge(f"The picture at {place} has more than the allowed {max_bytes} bytes.")
-        return bytes(content)
+        return b"".join(chunks)
 
 
 def _read_prefix(prefix: str) -> CheckedUrl:
