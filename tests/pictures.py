@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 import zlib
 from functools import cache
 from importlib.resources import files
@@ -178,6 +179,12 @@ def deep_png(width: int = 24, height: int = 16) -> bytes:
         + png_chunk(b"IDAT", zlib.compress(raw))
         + png_chunk(b"IEND", b"")
     )
+
+
+def sleep_over(content: bytes, seconds: float) -> int:
+    """Take a while over a picture; return its bytes."""
+    time.sleep(seconds)
+    return len(content)
 
 
 def note_arrival(content: bytes, path: str) -> None:

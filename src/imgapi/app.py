@@ -239,6 +239,7 @@ def _operations(settings: Settings, parts: Parts) -> words.OperationsReply:
             body_seconds=settings.body_seconds,
             source_seconds=settings.source_seconds,
             worker_seconds=settings.worker_seconds,
+            svg_seconds=settings.svg_seconds,
             max_waiting_pictures=settings.workers_waiting,
         ),
     )

@@ -251,6 +251,10 @@ class Settings(BaseSettings):
     worker_seconds: Annotated[
         float, Field(gt=0, description="How long one pixel job may take before its process is ended.")
     ] = 60.0
+    svg_seconds: Annotated[
+        float,
+        Field(gt=0, description="Likewise for one SVG, whose size tells nothing of its cost."),
+    ] = 10.0
     max_json_bytes: Annotated[
         int, Field(ge=1024, description="Largest JSON body; the data URLs in it are counted as pictures instead.")
     ] = MEGABYTE

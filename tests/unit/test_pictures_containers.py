@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import struct
 
 import numpy as np
@@ -53,6 +54,17 @@ def test_a_jpeg_that_lacks_pixels_is_refused(missing: int, progressive: bool) ->
     ):
         with pytest.raises(UnreadableImage, match="truncated"):
             ask()
+
+
+def test_a_progressive_jpeg_that_lacks_scans_is_refused() -> None:
+    """Wherever it is cut before its last scan, between two scans too, its pixels are not what they should be."""
+    content = encode(draw_photo(64, 48), "jpeg", progressive=True)
+    scans = [match.start() for match in re.finditer(rb"\xff\xda", content)]
+    assert len(scans) > 5
+    between = [content.rfind(b"\xff\xc4", 0, start) for start in scans[1:]]
+    for cut in (*scans[1:], *between, *range(scans[0] + 20, scans[-1], 37)):
+        with pytest.raises(UnreadableImage, match="truncated"):
+            first(content[:cut])
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,11 @@ from imgapi.errors import (
 )
 from imgapi.pictures.convert import convert_to_png
 from imgapi.pictures.limits import PictureLimits
+from imgapi.pictures.line import SMALL_BYTES
 from imgapi.pictures.probe import probe
 from imgapi.pictures.resize import resize
-from imgapi.pictures.workers import SMALL_BYTES, Workers
-from pictures import decode, draw_photo, encode, note_arrival, svg_bytes
+from imgapi.pictures.workers import Workers
+from pictures import decode, draw_photo, encode, note_arrival, sleep_over, svg_bytes
 
 LIMITS = PictureLimits()
 
@@ -309,3 +310,34 @@ async def test_line_full_of_large_pictures_has_room_for_small_ones() -> None:
             await workers.run(len, b"s")
         assert await asyncio.gather(*small) == [1, 1]
         await asyncio.gather(*busy, *large)
+
+
+async def test_drawings_leave_a_worker_to_pictures() -> None:
+    """However many SVGs wait, one of several processes is left for others, and each SVG is drawn in the end."""
+    async with Workers(count=2, max_waiting=20, timeout_seconds=10.0, preload=()) as workers:
+        svgs = [asyncio.create_task(workers.run(sleep_over, svg_bytes(), 0.15)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        began = time.monotonic()
+        for _ in range(3):
+            assert await workers.run(sleep_over, b"L" * (SMALL_BYTES + 1), 0.0) == SMALL_BYTES + 1
+        assert time.monotonic() - began < 0.1
+        assert not svgs[1].done()
+        assert await asyncio.gather(*svgs) == [len(svg_bytes())] * 3
+
+
+async def test_drawings_have_a_limit_of_their_own() -> None:
+    """An SVG is ended after its own time, a picture is not; the line goes on behind both."""
+    async with Workers(count=1, max_waiting=9, timeout_seconds=5.0, svg_seconds=0.1, preload=()) as workers:
+        with pytest.raises(UnreadableImage, match=r"longer than 0\.1 s"):
+            await workers.run(sleep_over, svg_bytes(), 3.0)
+        assert await workers.run(sleep_over, b"L", 0.2) == 1
+
+
+async def test_drawings_in_line_hear_of_the_end() -> None:
+    """Closing answers the SVGs that wait for one another as well."""
+    workers = Workers(count=2, max_waiting=9, timeout_seconds=5.0, preload=())
+    await workers.start()
+    svgs = [asyncio.create_task(workers.run(sleep_over, svg_bytes(), 3.0)) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    await workers.close()
+    assert [type(each) for each in await asyncio.gather(*svgs, return_exceptions=True)] == [Overloaded] * 3

@@ -40,6 +40,7 @@ class Limits(Reply):
     body_seconds: Annotated[float, Field(description="For a whole request body to arrive.")]
     source_seconds: Annotated[float, Field(description="For fetching one URL, redirects included.")]
     worker_seconds: Annotated[float, Field(description="For decoding or painting one picture.")]
+    svg_seconds: Annotated[float, Field(description="For drawing one SVG.")]
     max_waiting_pictures: Annotated[int, Field(description="Beyond it the answer is 503 with `Retry-After`.")]
 
 

@@ -34,6 +34,7 @@ def make_workers(settings: Settings) -> Workers:
         count=settings.workers,
         max_waiting=settings.workers_waiting,
         timeout_seconds=settings.worker_seconds,
+        svg_seconds=settings.svg_seconds,
         preload=(
             *PRELOADED,
             "imgapi.matting.classical",

@@ -7,11 +7,14 @@ import io
 import re
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 
 from PIL import Image, JpegImagePlugin
 
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
+_PROGRESSIVE = 0xC2
+_COEFFICIENTS = 64
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 # In entropy-coded data FF00 is a stuffed FF and FFD0 to FFD7 are restarts; any other marker ends the scan.
 _SCAN_END = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
@@ -85,6 +88,8 @@ def decode_without_end(content: bytes) -> Image.Image:
         EOFError: Pixels are missing: what stands in for the missing bytes changes them.
     """
     start = content.rstrip(b"\xff")
+    if _lacks_scans(start):
+        raise EOFError
     try:
         first, second = (_decode(start + filler * _FILLER_BYTES + b"\xff\xd9") for filler in (b"\x55", b"\xaa"))
     except OSError as exc:
@@ -92,6 +97,35 @@ def decode_without_end(content: bytes) -> Image.Image:
     if first.tobytes() != second.tobytes():
         raise EOFError
     return first
+
+
+def _lacks_scans(content: bytes) -> bool:
+    """Tell whether a progressive JPEG ends before its last scan: a coefficient was never sent, or not to its last bit.
+
+    What stands in for missing bytes changes nothing then, since no scan is there to read them.
+    """
+    # Of each component, the bits that are still to come of each coefficient; None before any came.
+    left: dict[int, list[int | None]] = {}
+    with suppress(EOFError, struct.error):
+        for marker, start, end in _jpeg_markers(content):
+            body = content[start + 2 : end]
+            if marker == _PROGRESSIVE:
+                left = {body[at]: [None] * _COEFFICIENTS for at in range(6, len(body) - 2, 3)}
+            elif marker == _SOS and left:
+                _note_scan(left, body)
+    return any(bits != 0 for component in left.values() for bits in component)
+
+
+def _note_scan(left: dict[int, list[int | None]], body: bytes) -> None:
+    """Note which coefficients a scan brings to which bit (ITU-T T.81, B.2.3 and G.1.1.1)."""
+    count = body[0] if body else 0
+    if len(body) < 4 + 2 * count:
+        return
+    first, last, approximation = body[1 + 2 * count : 4 + 2 * count]
+    for identity in body[1 : 1 + 2 * count : 2]:
+        for place in range(first, min(last, _COEFFICIENTS - 1) + 1):
+            if identity in left:
+                left[identity][place] = approximation & 0x0F
 
 
 def _decode(content: bytes) -> Image.Image:

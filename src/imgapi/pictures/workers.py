@@ -9,14 +9,13 @@ import socket
 import subprocess
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, ParamSpec, Self, TypeVar
 
 from imgapi.errors import ImageTooLarge, ImgapiError, Overloaded, UnreadableImage
+from imgapi.pictures.line import SMALL_BYTES, Call, Line
 from imgapi.pictures.worker_process import Channel, Job, Outcome, Setup
 
 P = ParamSpec("P")
@@ -25,9 +24,6 @@ R = TypeVar("R")
 _GIBIBYTE = 1024**3
 _START_SECONDS = 60.0
 _STOP_SECONDS = 2.0
-# Icons, thumbnails and health checks: served first, since they take milliseconds.
-SMALL_BYTES = 32 * 1024
-_SMALL_IN_A_ROW = 4
 # A picture that takes longer to arrive loses its place in the line, so that slow senders keep nobody out.
 EXPECTED_SECONDS = 1.0
 PRELOADED = (
@@ -45,39 +41,6 @@ PRELOADED = (
 
 class _WorkerDied(Exception):
     """The process ended, or was killed, before it answered."""
-
-
-@dataclass(slots=True, eq=False)
-class _Call:
-    job: Job
-    future: "Future[Any]" = field(default_factory=Future)
-    cancelled: bool = False
-
-    @property
-    def is_small(self) -> bool:
-        """Whether what it works on is small enough to go first."""
-        return 0 < sum(len(each) for each in self.job.arguments if isinstance(each, bytes)) <= SMALL_BYTES
-
-
-class _Line:
-    """Calls in the order in which they are served: small ones first, a large one after every few of them."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._small: deque[_Call] = deque()
-        self._large: deque[_Call] = deque()
-        self._in_a_row = 0
-
-    def put(self, call: _Call) -> None:
-        with self._lock:
-            (self._small if call.is_small else self._large).append(call)
-
-    def take(self) -> _Call:
-        """Take the next; there is one for every `put`."""
-        with self._lock:
-            is_large_due = not self._small or (self._large and self._in_a_row >= _SMALL_IN_A_ROW)
-            self._in_a_row = 0 if is_large_due else self._in_a_row + 1
-            return (self._large if is_large_due else self._small).popleft()
 
 
 class _Worker:
@@ -187,6 +150,8 @@ class Workers:
         max_memory_bytes: Address space one process may take beyond what its imports did.
         preload: Modules each process imports at its start, before it takes calls.
         abandoned_seconds: How long a call may go on that nobody waits for any more.
+        svg_seconds: Likewise the limit of one call whose picture is an SVG; no longer than the other when None. SVGs
+            never take all processes, where there are several.
     """
 
     def __init__(
@@ -198,14 +163,16 @@ class Workers:
         max_memory_bytes: int = 3 * _GIBIBYTE,
         preload: Sequence[str] = PRELOADED,
         abandoned_seconds: float = 1.0,
+        svg_seconds: float | None = None,
     ) -> None:
         self._abandoned_seconds = abandoned_seconds
         self._count = count
         self._places = count + max_waiting
         # Kept for small calls, so that a line full of large ones doesn't shut them out.
         self._small_places = max(1, max_waiting // 4)
-        self._line = _Line()
+        self._line = Line(max(1, count - 1))
         self._timeout_seconds = timeout_seconds
+        self._svg_seconds = min(timeout_seconds, svg_seconds or timeout_seconds)
         self._taken = 0
         self._lock = threading.Lock()
         self._is_closed = False
@@ -260,7 +227,7 @@ class Workers:
             ImageTooLarge: The call needed more memory than it may have.
             Exception: Whatever the function raises.
         """
-        call = _Call(Job(function, args, kwargs))
+        call = Call(Job(function, args, kwargs))
         self._enter(call)
         try:
             outcome: R = await asyncio.wrap_future(call.future)
@@ -309,7 +276,7 @@ class Workers:
             )
         self._taken += 1
 
-    def _enter(self, call: _Call) -> None:
+    def _enter(self, call: Call) -> None:
         with self._lock:
             self._take_place(is_small=call.is_small)
             call.future.add_done_callback(self._leave)
@@ -320,22 +287,23 @@ class Workers:
         with self._lock:
             self._taken -= 1
 
-    def _end(self, call: _Call) -> None:
+    def _end(self, call: Call) -> None:
         with self._lock:
             worker = self._serving.get(id(call))
             if worker is not None:
                 worker.kill()
 
     def _serve_next(self) -> None:
-        call = self._line.take()
-        if not call.future.set_running_or_notify_cancel():
-            return
-        try:
-            call.future.set_result(self._perform(call))
-        except Exception as exc:  # noqa: BLE001 - the border of the thread: whoever waits must hear of it
-            call.future.set_exception(exc)
+        while (call := self._line.take()) is not None:
+            try:
+                if call.future.set_running_or_notify_cancel():
+                    call.future.set_result(self._perform(call))
+            except Exception as exc:  # noqa: BLE001 - the border of the thread: whoever waits must hear of it
+                call.future.set_exception(exc)
+            if not self._line.finish(call):
+                return
 
-    def _perform(self, call: _Call) -> Any:
+    def _perform(self, call: Call) -> Any:
         worker = self._idle.get()
         try:
             return self._perform_with(worker, call)
@@ -345,18 +313,19 @@ class Workers:
                 worker.start()
             self._idle.put(worker)
 
-    def _perform_with(self, worker: _Worker, call: _Call) -> Any:
+    def _perform_with(self, worker: _Worker, call: Call) -> Any:
         worker.wait_until_ready()
         with self._lock:
             if self._is_closed or call.cancelled:
                 raise Overloaded("the server is shutting down; try again in a moment", retry_after=5.0)
             self._serving[id(call)] = worker
+        seconds = self._svg_seconds if call.is_svg else self._timeout_seconds
         try:
-            outcome = worker.perform(call.job, self._timeout_seconds)
+            outcome = worker.perform(call.job, seconds)
         except TimeoutError as exc:
             worker.discard()
             raise UnreadableImage(
-                f"the picture took longer than {self._timeout_seconds:g} s to process; send a smaller or simpler one",
+                f"the picture took longer than {seconds:g} s to process; send a smaller or simpler one",
             ) from exc
         except _WorkerDied as exc:
             worker.discard()
