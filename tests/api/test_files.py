@@ -41,7 +41,8 @@ def test_an_uploaded_picture_is_told_and_shown(service: Service) -> None:
     answer = upload(service, content, "../../holiday.PNG")
     assert answer.status_code == 201
     body = answer.json()
-    assert set(body) == {"url", "expires_at", "width", "height", "format"}
+    assert set(body) == {"name", "url", "expires_at", "width", "height", "format"}
+    assert body["name"] == body["url"].rpartition("/")[2]
     assert (body["width"], body["height"], body["format"]) == (640, 427, "jpeg")
     assert answer.headers["location"] == body["url"]
     assert re.fullmatch(rf"{service.address}/files/[0-9a-f]{{43}}\.jpg", body["url"])

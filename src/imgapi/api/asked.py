@@ -101,12 +101,14 @@ def asking(default_webhook: str | None, check_webhook: Callable[[str], str]) -> 
                     "Any text of up to 255 characters that names this request, a UUID say. Sent again within 24 hours "
                     "with the same body it leads to the same task, and nothing is paid twice."
                 ),
+                json_schema_extra={"pattern": f"^[!-~]([ -~]{{0,{MAX_KEY_CHARACTERS - 2}}}[!-~])?$"},
             ),
         ] = None,
         imgapi_webhook: Annotated[
             str | None,
             Header(
-                description="An https URL that is told the end of the task; signed by the Standard Webhooks scheme."
+                description="An https URL that is told the end of the task; signed by the Standard Webhooks scheme.",
+                json_schema_extra={"format": "uri", "pattern": "^https://"},
             ),
         ] = None,
     ) -> Asked:

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from imgapi.api.asked import Asked, asking
 from imgapi.api.bodies import JsonRoute
 from imgapi.api.negotiation import VARY, Picture, choose_format, describe_pictures, picture_response
+from imgapi.api.next_steps import AFTER_TASK
 from imgapi.api.openapi import ACCEPTED, ERRORS, IDEMPOTENCY_ERRORS
 from imgapi.contract import edits as words
 from imgapi.contract.fields import Request as RequestModel
@@ -65,7 +66,8 @@ def edits_router(
         default_webhook: Told the end of tasks whose requests name no other.
         check_webhook: Judges the URL of a webhook; raises InvalidParameter.
     """
-    answers = {**ACCEPTED, **ERRORS, **IDEMPOTENCY_ERRORS}
+    ended: dict[str, Any] = {"description": "The edit has ended, and this is what it made.", "links": AFTER_TASK}
+    answers = {200: ended, **ACCEPTED, **ERRORS, **IDEMPOTENCY_ERRORS}
     router = APIRouter(tags=[TAG], responses=answers, route_class=JsonRoute)
     asks = Annotated[Asked, Depends(asking(default_webhook, check_webhook))]
 
@@ -101,7 +103,7 @@ def edits_router(
         operation_id="remove_background",
         summary="Cut out the main subject",
         response_model=words.RemoveBgReply,
-        responses={200: describe_pictures()},
+        responses={200: {**describe_pictures(), "links": AFTER_TASK}},
     )
     async def remove_bg(body: words.RemoveBgRequest, request: Request, asked: asks) -> Response:
         """Cut out the main subject as a PNG with true alpha, of the size of the original."""

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from imgapi.api.access import take_place
 from imgapi.api.forms import form_schema, read_form
+from imgapi.api.next_steps import AFTER_UPLOAD
 from imgapi.api.openapi import ERRORS, RESULT_ERRORS
 from imgapi.contract.files import FileReply, FileRequest
 from imgapi.errors import ImgapiError, ResultExpired
@@ -79,6 +80,7 @@ class Files:
         name = await self.store.put(content, SUFFIXES[info.format])
         return FileReply.model_validate(
             {
+                "name": name,
                 "url": self.links.write(name),
                 "expires_at": datetime.fromtimestamp(expires_at(name), UTC),
                 "width": info.width,
@@ -122,7 +124,7 @@ def files_router(files: Files) -> APIRouter:
         summary="Upload a picture for use in other requests",
         status_code=HTTPStatus.CREATED,
         response_description="The picture is kept.",
-        responses={201: {"headers": {"Location": _location()}}, **ERRORS},
+        responses={201: {"headers": {"Location": _location()}, "links": AFTER_UPLOAD}, **ERRORS},
         openapi_extra=form_schema(FileRequest, "The picture; kept as it is.", FILE_FIELD),
     )
     async def upload_file(request: Request, response: Response) -> FileReply:

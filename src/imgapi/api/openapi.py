@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from imgapi.api.gate import is_open
+from imgapi.api.next_steps import AFTER_TASK
 from imgapi.contract.errors import ErrorReply
 from imgapi.contract.fields import Reply
 from imgapi.contract.samples import DEFAULT_ADDRESS, SAMPLES_PATH
@@ -145,6 +146,7 @@ ACCEPTED: dict[int | str, dict[str, Any]] = {
                 "schema": {"type": "string"},
             },
         },
+        "links": AFTER_TASK,
     }
 }
 
@@ -179,7 +181,8 @@ def install_document(app: FastAPI, own_url: str = DEFAULT_ADDRESS) -> None:
 def tell_the_truth(document: dict[str, Any]) -> dict[str, Any]:
     """Mend what FastAPI says and the service does not do.
 
-    The 422 it adds to every route never happens here; optional fields of replies are absent, never null.
+    The 422 it adds to every route never happens here; optional fields of replies are absent, never null, and
+    so are parameters.
     """
     for path, operation in _operations(document):
         answers = operation["responses"]
@@ -194,6 +197,8 @@ def tell_the_truth(document: dict[str, Any]) -> dict[str, Any]:
                 "description": "The request's id: the caller's own, or one made here.",
                 "schema": {"type": "string"},
             }
+        for parameter in operation.get("parameters", ()):
+            parameter["schema"] = _without_null(parameter["schema"])
         _lift_examples(operation, document["components"]["schemas"])
     # Empty: without a key will do, unless the operator has given out keys.
     document["security"] = [{}, {"bearer": []}, {"key": []}]
@@ -208,6 +213,7 @@ def tell_the_truth(document: dict[str, Any]) -> dict[str, Any]:
     for name, schema in schemas.items():
         if name in replies:
             for property_name, described in schema.get("properties", {}).items():
+                described.pop("default", None)
                 schema["properties"][property_name] = _without_null(described)
     return document
 
@@ -258,7 +264,6 @@ def _names_of_kinds(model: type[Reply]) -> Iterator[str]:
 
 
 def _without_null(described: dict[str, Any]) -> dict[str, Any]:
-    described.pop("default", None)
     options = [option for option in described.get("anyOf", []) if option != {"type": "null"}]
     if len(options) == 1:
         del described["anyOf"]

@@ -55,12 +55,15 @@ def service_router(operations: OperationsReply, results: ResultStore, ails: Call
         summary="A kept result",
         response_class=Response,
         responses={
-            200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
+            200: {
+                "description": "The picture.",
+                "content": {each: {"schema": {"type": "string", "format": "binary"}} for each in MEDIA_TYPES.values()},
+            },
             **RESULT_ERRORS,
         },
     )
     async def get_result(name: str) -> Response:
-        """Return a picture that /remove_bg made; links are unguessable and expire."""
+        """Return a picture that an edit made and this service keeps; links are unguessable and expire."""
         if not RESULT_NAME.fullmatch(name):
             raise HTTPException(HTTPStatus.NOT_FOUND, "There is no result of this name; run the edit again.")
         content = await results.get(name)

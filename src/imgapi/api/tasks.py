@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.sse import format_sse_event
 
 from imgapi.api.asked import payer_of
+from imgapi.api.next_steps import AFTER_DELIVERIES, AFTER_TASK, AFTER_TASKS
 from imgapi.api.openapi import ERRORS, TASK_CONFLICT, TASK_ERRORS
 from imgapi.contract import tasks as words
 from imgapi.contract.deliveries import DeliveriesReply, DeliveryReply
@@ -39,7 +40,11 @@ def tasks_router(runner: TaskRunner, deliverer: Deliverer) -> APIRouter:
     router = APIRouter(prefix="/tasks", tags=[TAG], responses=_BASE_ERRORS)
 
     @router.get(
-        "", response_model=words.TaskListReply, operation_id="list_tasks", summary="The tasks, the newest first"
+        "",
+        response_model=words.TaskListReply,
+        operation_id="list_tasks",
+        summary="The tasks, the newest first",
+        responses={200: {"description": "A page of tasks.", "links": AFTER_TASKS}},
     )
     async def list_tasks(
         request: Request,
@@ -58,7 +63,7 @@ def tasks_router(runner: TaskRunner, deliverer: Deliverer) -> APIRouter:
         response_model=words.TaskReply,
         operation_id="get_task",
         summary="A task as it stands",
-        responses=TASK_ERRORS,
+        responses={200: {"description": "The task.", "links": AFTER_TASK}, **TASK_ERRORS},
     )
     async def get_task(task_id: TaskId, request: Request) -> Response:
         """Tell the status; while it waits its place in the line; at its end the documented reply or error."""
@@ -113,7 +118,7 @@ def tasks_router(runner: TaskRunner, deliverer: Deliverer) -> APIRouter:
         response_model=DeliveriesReply,
         operation_id="list_deliveries",
         summary="What the task's webhook was told",
-        responses=TASK_ERRORS,
+        responses={200: {"description": "Its deliveries.", "links": AFTER_DELIVERIES}, **TASK_ERRORS},
     )
     async def list_deliveries(task_id: TaskId, request: Request) -> Response:
         """List the deliveries with every attempt."""
