@@ -113,13 +113,16 @@ def suit_the_generator(part: Any) -> Any:
     """Say the same in a document so that the generator of the Python client makes good code of it.
 
     It would send every default with every request, and `min_dim` means another thing when it is sent: they are told in
-    words. Of a union it refuses all that is not its `const`: that becomes an `enum` of one.
+    words. Of a union it refuses all that is not its `const`: that becomes an `enum` of one. It reads a stream
+    as one text.
     """
     if isinstance(part, list):
         return [suit_the_generator(each) for each in part]
     if not isinstance(part, dict):
         return part
     told = {name: suit_the_generator(each) for name, each in part.items() if name != "default"}
+    if "text/event-stream" in told:
+        told["text/event-stream"] = {"schema": {"type": "string"}}
     for option in told.get("anyOf", ()):
         if "const" in option:
             option["enum"] = [option.pop("const")]

@@ -3481,7 +3481,17 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": string;
+                    "text/event-stream": {
+                        /** @description Its number, for `Last-Event-ID`; absent where nothing was kept. */
+                        id?: string;
+                        /**
+                         * @description The last three are the end of the stream.
+                         * @enum {string}
+                         */
+                        event: "queued" | "submitted" | "running" | "succeeded" | "failed" | "canceled";
+                        /** @description The task as it stands: a `TaskReply`, written as JSON in one line. */
+                        data: string;
+                    };
                 };
             };
             /** @description A parameter, a picture or a URL of the request is unusable. */

@@ -22,10 +22,25 @@ TAG = "tasks"
 MAX_LISTED = 100
 Operation = Literal["change_bg", "change_cloth", "expand", "fix", "remove_bg", "remove_watermark"]
 _BASE_ERRORS: dict[int | str, dict[str, Any]] = {status: ERRORS[status] for status in (400, 401, 429, 500)}
+# Before OpenAPI 3.2 there is no word for the items of a stream: its schema is that of one event.
+_EVENT = {
+    "type": "object",
+    "title": "One event",
+    "required": ["event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "Its number, for `Last-Event-ID`; absent where nothing was kept."},
+        "event": {
+            "type": "string",
+            "enum": ["queued", "submitted", "running", "succeeded", "failed", "canceled"],
+            "description": "The last three are the end of the stream.",
+        },
+        "data": {"type": "string", "description": "The task as it stands: a `TaskReply`, written as JSON in one line."},
+    },
+}
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Server-sent events, each with the task as it stands.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": _EVENT}},
     }
 }
 
