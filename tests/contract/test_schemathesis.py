@@ -42,7 +42,7 @@ NUMBERS = itertools.count(1)
 # An edit paints; the other operations only look.
 EDIT_EXAMPLES, EXAMPLES = 3, 20
 CHAINS, CHAIN_STEPS = 8, 6
-COMMON = {
+COMMON: dict[str, Any] = {
     "deadline": None,
     "derandomize": True,
     "database": None,
