@@ -373,7 +373,7 @@ export interface paths {
         };
         /**
          * Is the service ready for work?
-         * @description Answer once the workers have started; before that nothing listens.
+         * @description Answer 200 once workers and database are there; 503 while the service stops or has lost its database.
          */
         get: operations["check_readiness"];
         put?: never;
@@ -416,6 +416,26 @@ export interface paths {
          * @description Return a picture that an edit made and this service keeps; links are unguessable and expire.
          */
         get: operations["get_result"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What the service has counted
+         * @description Tell requests, tasks, pictures, upstream calls and lines, for Prometheus to collect.
+         */
+        get: operations["read_metrics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1005,6 +1025,11 @@ export interface components {
              * @description For decoding or painting one picture.
              */
             worker_seconds: number;
+            /**
+             * Svg Seconds
+             * @description For drawing one SVG.
+             */
+            svg_seconds: number;
             /**
              * Max Waiting Pictures
              * @description Beyond it the answer is 503 with `Retry-After`.
@@ -4845,6 +4870,26 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
+            /** @description The service is overloaded or shutting down; nothing was started. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    /** @description The request's id: the caller's own, or one made here. */
+                    "X-Request-ID"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "60 tasks already wait for this model; nothing was started, so try again later.",
+                     *       "code": "overloaded",
+                     *       "request_id": "5f0c2f7e9b1d4c3a"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
         };
     };
     list_operations: {
@@ -4981,6 +5026,86 @@ export interface operations {
                      * @example {
                      *       "error": "This result is not kept here, or no longer; run the edit again.",
                      *       "code": "result_expired",
+                     *       "request_id": "5f0c2f7e9b1d4c3a"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            500: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    /** @description The request's id: the caller's own, or one made here. */
+                    "X-Request-ID"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "The upstream can't be reached; nothing was started, so try again later.",
+                     *       "code": "upstream_unavailable",
+                     *       "request_id": "5f0c2f7e9b1d4c3a"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    read_metrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Counts in Prometheus' text format. */
+            200: {
+                headers: {
+                    /** @description The request's id: the caller's own, or one made here. */
+                    "X-Request-ID"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description The service asks for a key, and none or an unknown one was sent. Only where keys are switched on. */
+            401: {
+                headers: {
+                    /** @description The request's id: the caller's own, or one made here. */
+                    "X-Request-ID"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "This service asks for a key; send it as `Authorization: Bearer …` or `X-API-Key`.",
+                     *       "code": "unauthorized",
+                     *       "request_id": "5f0c2f7e9b1d4c3a"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The key of this request has no requests or pictures left for now. Only where keys are switched on. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    /** @description The request's id: the caller's own, or one made here. */
+                    "X-Request-ID"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "This key may send 60 requests a minute; wait for the next.",
+                     *       "code": "quota_exceeded",
                      *       "request_id": "5f0c2f7e9b1d4c3a"
                      *     }
                      */

@@ -28,6 +28,7 @@ class Limits:
         body_seconds (float): For a whole request body to arrive.
         source_seconds (float): For fetching one URL, redirects included.
         worker_seconds (float): For decoding or painting one picture.
+        svg_seconds (float): For drawing one SVG.
         max_waiting_pictures (int): Beyond it the answer is 503 with `Retry-After`.
     """
 
@@ -44,6 +45,7 @@ class Limits:
     body_seconds: float
     source_seconds: float
     worker_seconds: float
+    svg_seconds: float
     max_waiting_pictures: int
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -74,6 +76,8 @@ class Limits:
 
         worker_seconds = self.worker_seconds
 
+        svg_seconds = self.svg_seconds
+
         max_waiting_pictures = self.max_waiting_pictures
 
         field_dict: dict[str, Any] = {}
@@ -93,6 +97,7 @@ class Limits:
                 "body_seconds": body_seconds,
                 "source_seconds": source_seconds,
                 "worker_seconds": worker_seconds,
+                "svg_seconds": svg_seconds,
                 "max_waiting_pictures": max_waiting_pictures,
             }
         )
@@ -128,6 +133,8 @@ class Limits:
 
         worker_seconds = d.pop("worker_seconds")
 
+        svg_seconds = d.pop("svg_seconds")
+
         max_waiting_pictures = d.pop("max_waiting_pictures")
 
         limits = cls(
@@ -144,6 +151,7 @@ class Limits:
             body_seconds=body_seconds,
             source_seconds=source_seconds,
             worker_seconds=worker_seconds,
+            svg_seconds=svg_seconds,
             max_waiting_pictures=max_waiting_pictures,
         )
 

@@ -34,6 +34,11 @@ def _parse_response(
 
         return response_500
 
+    if response.status_code == 503:
+        response_503 = ErrorReply.from_dict(response.json())
+
+        return response_503
+
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
     else:
@@ -57,7 +62,8 @@ def sync_detailed(
 ) -> Response[ErrorReply | StateReply]:
     """Is the service ready for work?
 
-     Answer once the workers have started; before that nothing listens.
+     Answer 200 once workers and database are there; 503 while the service stops or has lost its
+    database.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -82,7 +88,8 @@ def sync(
 ) -> ErrorReply | StateReply | None:
     """Is the service ready for work?
 
-     Answer once the workers have started; before that nothing listens.
+     Answer 200 once workers and database are there; 503 while the service stops or has lost its
+    database.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -103,7 +110,8 @@ async def asyncio_detailed(
 ) -> Response[ErrorReply | StateReply]:
     """Is the service ready for work?
 
-     Answer once the workers have started; before that nothing listens.
+     Answer 200 once workers and database are there; 503 while the service stops or has lost its
+    database.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -126,7 +134,8 @@ async def asyncio(
 ) -> ErrorReply | StateReply | None:
     """Is the service ready for work?
 
-     Answer once the workers have started; before that nothing listens.
+     Answer 200 once workers and database are there; 503 while the service stops or has lost its
+    database.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
