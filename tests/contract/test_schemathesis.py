@@ -40,8 +40,8 @@ SCALES = ("top_scale", "bottom_scale", "left_scale", "right_scale")
 MOST_MIN_DIM = 1024
 NUMBERS = itertools.count(1)
 # An edit paints; the other operations only look.
-EDIT_EXAMPLES, EXAMPLES = 3, 20
-CHAINS, CHAIN_STEPS = 8, 6
+EDIT_EXAMPLES, EXAMPLES = 2, 20
+CHAINS, CHAIN_STEPS = 5, 6
 COMMON: dict[str, Any] = {
     "deadline": None,
     "derandomize": True,
