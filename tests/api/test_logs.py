@@ -62,3 +62,20 @@ def test_console_form_shows_libraries_lines() -> None:
 def test_level_holds_for_libraries() -> None:
     """A level above warning silences libraries' warnings as well."""
     assert "Invalid HTTP" not in write_and_read(level="error")
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_variables_are_not_logged(log_format: str) -> None:
+    """A traceback shows lines of code, and never what a key or a link was when it passed there."""
+    # Made from parts, since the line itself is shown.
+    parts = ("sk", "not", "to", "be", "seen")
+    secret = "-".join(parts)
+    out = io.StringIO()
+    set_up_logs(log_format, "info", out)
+    try:
+        len(None if secret else "")  # type: ignore[arg-type]
+    except TypeError:
+        structlog.get_logger("imgapi").exception("unexpected failure")
+        logging.getLogger("asyncio").exception("unexpected failure")
+    assert out.getvalue().count("TypeError") >= 2
+    assert secret not in out.getvalue()

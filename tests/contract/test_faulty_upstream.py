@@ -3,124 +3,15 @@
 Each runs twice: with the emulator in the service's own process, and with it behind a socket, where cuts are real.
 """
 
-import asyncio
 import io
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
-from conftest import FastClock, Service, run_service
-from emulator.sockets import serving_emulator
+from contract.benches import KEY, POLL, SPEED, SUBMIT, Bench, assert_refused
 from imgapi.dashscope.breaker import FIRST_PAUSE_SECONDS
-from imgapi.emulator.app import Emulator
-from pictures import draw_photo, encode
-
-SPEED = 20.0
-KEY = "sk-not-to-be-seen"
-SUBMIT, POLL = {"call": "submit"}, {"call": "poll"}
-
-
-@dataclass
-class Bench:
-    """A service and the emulator it talks to."""
-
-    service: Service
-    emulator: Emulator
-
-    def script(self, match: dict[str, Any], do: dict[str, Any], times: int | None = 1) -> None:
-        """Script one fault."""
-        self.emulator.faults.script({"match": match, "do": do, "times": times})
-
-    @property
-    def submits(self) -> int:
-        """How many submits the upstream received."""
-        return self.emulator.ledger.call_counts["submit"]
-
-    @property
-    def created(self) -> int:
-        """How many tasks it accepted."""
-        return self.emulator.ledger.tasks_created
-
-
-PLACES = ["in process", "over a socket"]
-
-
-def run_bench(place: str, folder: Path, task_seconds: float) -> Iterator[Bench]:
-    """Run the service beside its upstream; time runs fast."""
-    given: dict[str, Any] = {"clock": FastClock(SPEED), "task_seconds": task_seconds, "pending_seconds": task_seconds}
-    if place == "in process":
-        for service in run_service(folder, **given):
-            emulator = service.parts.emulator
-            assert emulator is not None
-            asyncio.run(lift_limits(emulator))
-            yield Bench(service, emulator)
-    else:
-        with serving_emulator(enforce_limits=False) as served:
-            given |= {"dashscope_api_key": SecretStr(KEY), "dashscope_base_url": served.base_url}
-            for service in run_service(folder, **given):
-                yield Bench(service, served.emulator)
-
-
-@pytest.fixture(scope="module", params=PLACES)
-def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A service with all the time that a busy machine may need."""
-    yield from run_bench(request.param, tmp_path_factory.mktemp("faulty"), 400.0)
-
-
-@pytest.fixture(scope="module", params=PLACES)
-def impatient(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A service that gives up soon, for tasks that never end."""
-    yield from run_bench(request.param, tmp_path_factory.mktemp("impatient"), 12.0)
-
-
-async def lift_limits(emulator: Emulator) -> None:
-    """The service's clock runs fast and the emulator's does not, so its limits would be met too early."""
-    transport = httpx.ASGITransport(emulator.app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://emulator.test") as control:
-        answer = await control.post("/_emulator/settings", json={"enforce_limits": False})
-        assert answer.status_code == 200
-
-
-def clean(bench: Bench) -> Bench:
-    """Clear the script, the record, and the memory of retired models and refusals."""
-    bench.emulator.faults.reset()
-    bench.emulator.ledger.reset()
-    bench.service.parts.runner.life.catalogue.retired._until.clear()
-    bench.service.parts.dashscope.breaker._circuits.clear()
-    return bench
-
-
-@pytest.fixture
-def bench(running: Bench) -> Bench:
-    """A patient service with a clean record."""
-    return clean(running)
-
-
-@pytest.fixture(scope="module")
-def picture(data_url: Any) -> str:
-    """A picture that fits every model as it is."""
-    content: str = data_url(encode(draw_photo(640, 560), "png"))
-    return content
-
-
-def fix(bench: Bench, picture: str) -> httpx.Response:
-    """Ask for the cheapest edit."""
-    return bench.service.post("/fix", {"base_image_url": picture, "upscale_factor": 1})
-
-
-def assert_refused(answer: httpx.Response, status: int, code: str) -> None:
-    """The documented error shape, with nothing of the upstream's secrets in it."""
-    assert answer.status_code == status, answer.text
-    assert answer.json()["code"] == code
-    assert KEY not in answer.text
-    assert "://" not in answer.json()["error"]
-
 
 CERTAIN: dict[str, dict[str, Any]] = {
     "429 throttled": {"status": 429, "code": "Throttling.RateQuota", "message": "Requests rate limit exceeded"},
@@ -133,14 +24,14 @@ CERTAIN: dict[str, dict[str, Any]] = {
 def test_refusal_that_accepted_nothing_is_sent_again(bench: Bench, picture: str, fault: str) -> None:
     """Throttling and missing capacity accept nothing: the third try succeeds, and one task exists."""
     bench.script(SUBMIT, CERTAIN[fault], times=2)
-    assert fix(bench, picture).status_code == 200
+    assert bench.fix(picture).status_code == 200
     assert (bench.submits, bench.created) == (3, 1)
 
 
 def test_endless_throttling_ends_in_time(bench: Bench, picture: str) -> None:
     """After three tries the caller is told when to come back; nothing exists."""
     bench.script(SUBMIT, CERTAIN["429 throttled"], times=None)
-    answer = fix(bench, picture)
+    answer = bench.fix(picture)
     assert_refused(answer, 500, "upstream_throttled")
     assert int(answer.headers["retry-after"]) >= 1
     assert (bench.submits, bench.created) == (3, 0)
@@ -182,7 +73,7 @@ def test_final_refusal_is_not_sent_again(bench: Bench, picture: str, fault: str)
     """What no repetition can mend is tried once, and told to whom it concerns."""
     do, status, code = FINAL[fault]
     bench.script(SUBMIT, do, times=None)
-    assert_refused(fix(bench, picture), status, code)
+    assert_refused(bench.fix(picture), status, code)
     assert (bench.submits, bench.created) == (1, 0)
 
 
@@ -193,7 +84,7 @@ def test_refused_account_is_not_asked_again_at_once(bench: Bench, picture: str, 
     bench.script(SUBMIT, do, times=None)
     begun = time.monotonic()
     for _ in range(4):
-        assert_refused(fix(bench, picture), status, code)
+        assert_refused(bench.fix(picture), status, code)
     # On a busy machine this may take longer than the pause, after which one probe goes.
     probes = int((time.monotonic() - begun) * SPEED / FIRST_PAUSE_SECONDS)
     assert 1 <= bench.submits <= 1 + probes
@@ -225,7 +116,7 @@ def test_submit_of_unknown_fate_is_never_repeated(bench: Bench, picture: str, fa
     """Once a submit may have been received it is lost openly: one submit, and the caller knows."""
     do, created = AMBIGUOUS[fault]
     bench.script(SUBMIT, do)
-    assert_refused(fix(bench, picture), 500, "task_lost")
+    assert_refused(bench.fix(picture), 500, "task_lost")
     assert bench.submits <= 1
     assert bench.created == created
 
@@ -233,7 +124,7 @@ def test_submit_of_unknown_fate_is_never_repeated(bench: Bench, picture: str, fa
 def test_slow_reply_is_waited_for(bench: Bench, picture: str) -> None:
     """A slow acceptance is no fault: one submit, one task."""
     bench.script(SUBMIT, {"delay_seconds": 0.3})
-    assert fix(bench, picture).status_code == 200
+    assert bench.fix(picture).status_code == 200
     assert (bench.submits, bench.created) == (1, 1)
 
 
@@ -257,7 +148,7 @@ POLL_FAULTS: dict[str, dict[str, Any]] = {
 def test_faults_while_polling_are_survived(bench: Bench, picture: str, fault: str) -> None:
     """Nothing that a look tells wrongly ends a task: it is found again, and never submitted again."""
     bench.script(POLL, POLL_FAULTS[fault], times=2)
-    answer = fix(bench, picture)
+    answer = bench.fix(picture)
     assert answer.status_code == 200, answer.text
     assert (bench.submits, bench.created) == (1, 1)
 
@@ -265,7 +156,7 @@ def test_faults_while_polling_are_survived(bench: Bench, picture: str, fault: st
 def test_task_that_stays_unknown_is_lost_openly(bench: Bench, picture: str) -> None:
     """UNKNOWN beyond the first seconds is the end, and no reason to submit again."""
     bench.script(POLL, {"task_status": "UNKNOWN"}, times=None)
-    assert_refused(fix(bench, picture), 500, "task_lost")
+    assert_refused(bench.fix(picture), 500, "task_lost")
     assert (bench.submits, bench.created) == (1, 1)
 
 
@@ -284,15 +175,15 @@ def test_failed_task_is_told_by_its_code(bench: Bench, picture: str, code: str) 
     """A FAILED task is an HTTP 200 upstream and an error here, by whose fault it is; it is not tried again."""
     bench.script(SUBMIT, {"fail": code})
     status, ours = ENDINGS[code]
-    assert_refused(fix(bench, picture), status, ours)
+    assert_refused(bench.fix(picture), status, ours)
     assert (bench.submits, bench.created) == (1, 1)
 
 
 def test_task_that_runs_for_ever_is_given_up_and_named(impatient: Bench, picture: str) -> None:
     """At the deadline the caller gets the task's ids; a running task is not canceled."""
-    bench = clean(impatient)
+    bench = impatient
     bench.script(SUBMIT, {"hold": "RUNNING"})
-    answer = fix(bench, picture)
+    answer = bench.fix(picture)
     assert_refused(answer, 500, "still_running")
     assert answer.json()["upstream_task_id"]
     assert (bench.submits, bench.emulator.ledger.call_counts["cancel"]) == (1, 0)
@@ -300,9 +191,9 @@ def test_task_that_runs_for_ever_is_given_up_and_named(impatient: Bench, picture
 
 def test_task_that_never_begins_is_canceled(impatient: Bench, picture: str) -> None:
     """At the deadline a task that still waits upstream is canceled, so that nothing will be paid."""
-    bench = clean(impatient)
+    bench = impatient
     bench.script(SUBMIT, {"hold": "PENDING"})
-    assert_refused(fix(bench, picture), 500, "edit_failed")
+    assert_refused(bench.fix(picture), 500, "edit_failed")
     assert (bench.submits, bench.emulator.ledger.call_counts["cancel"]) == (1, 1)
 
 
@@ -310,7 +201,7 @@ def test_partial_failure_keeps_what_was_made(bench: Bench, picture: str) -> None
     """Three pictures and one failure are a success with three links and true metrics."""
     bench.script(SUBMIT, {"fail_items": [2]})
     body = {"base_image_url": picture, "ref_image_url": picture, "n": 4}
-    answer = bench.service.post("/change_bg", body | {"base_image_url": cut_out_url()})
+    answer = bench.edit("/change_bg", body | {"base_image_url": cut_out_url()})
     assert answer.status_code == 200, answer.text
     assert len(answer.json()["results"]) == 3
     assert answer.json()["task_metrics"] == {"TOTAL": 4, "SUCCEEDED": 3, "FAILED": 1}
@@ -331,7 +222,7 @@ def cut_out_url() -> str:
 def test_retired_model_gives_way_to_the_next(bench: Bench, picture: str) -> None:
     """A refusal that means "retired" moves to the successor, and the next request asks the successor at once."""
     bench.script(SUBMIT | {"model": "wanx2.1-imageedit"}, {"retired": True}, times=None)
-    first, second = fix(bench, picture), fix(bench, picture)
+    first, second = bench.fix(picture), bench.fix(picture)
     assert (first.status_code, second.status_code) == (200, 200), first.text
     ledger = bench.emulator.ledger
     assert [record.model for record in ledger.of("submit")] == ["wanx2.1-imageedit", "wan2.7-image", "wan2.7-image"]
@@ -341,14 +232,14 @@ def test_retired_model_gives_way_to_the_next(bench: Bench, picture: str) -> None
 def test_every_model_retired_is_the_operators_to_mend(bench: Bench, picture: str) -> None:
     """When no model is left the caller is told that it is not their fault; nothing exists."""
     bench.script(SUBMIT, {"retired": True}, times=None)
-    assert_refused(fix(bench, picture), 500, "upstream_misconfigured")
+    assert_refused(bench.fix(picture), 500, "upstream_misconfigured")
     assert (bench.submits, bench.created) == (3, 0)
 
 
 def test_expired_result_link_is_passed_on(bench: Bench, picture: str) -> None:
     """Without storage of our own the upstream's link is answered as it is; an expired one is 403 there."""
     bench.script(SUBMIT, {"expire_result": True})
-    answer = fix(bench, picture)
+    answer = bench.fix(picture)
     assert answer.status_code == 200
     assert httpx.get(answer.json()["results"][0]["url"], trust_env=False).status_code == 403
     assert (bench.submits, bench.created) == (1, 1)

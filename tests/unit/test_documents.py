@@ -67,3 +67,16 @@ def test_module_runs_as_a_program(monkeypatch: pytest.MonkeyPatch, capsys: pytes
         runpy.run_module("imgapi", run_name="__main__")
     assert ended.value.code == 0
     assert "serve" in capsys.readouterr().out
+
+
+def test_every_fault_of_the_upstream_names_its_tests() -> None:
+    """The table of faults has every row, and each test that it names is there."""
+    table = (ROOT / "docs" / "emulator.md").read_text(encoding="utf-8").partition("## Faults and their tests")[2]
+    rows = re.findall(r"^\| (\d+) \| [^|]+ \| ([^|]+) \|$", table, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 39))
+    for number, tests in rows:
+        named = re.findall(r"`(\S+?)::(\w+)`", tests)
+        assert named or "so no test" in tests, number
+        for file, name in named:
+            code = (ROOT / "tests" / file).read_text(encoding="utf-8")
+            assert re.search(rf"^(?:async )?def {name}\(", code, re.MULTILINE), f"{file}::{name}"

@@ -22,7 +22,8 @@ def set_up_logs(log_format: str, level: str, stream: TextIO | None = None) -> No
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=out.isatty())
+        # The usual formatter shows the variables of every frame: keys, links, and what callers sent.
+        else structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)
     )
     tracebacks: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info] if log_format == "json" else []
