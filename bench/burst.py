@@ -176,8 +176,10 @@ def judge(seen: Seen) -> list[tuple[str, bool]]:
             known,
         ),
         (
-            f"single requests that meet the full line refused within 50 ms, half of them: {middle:.0f} ms, nine of ten "
-            f"within {most:.0f} ms, {len(alone)} of {KNOCKS} met it",
+            (
+                f"single requests refused at a full line, half of them within 50 ms: {middle:.0f} ms, nine of ten "
+                f"within {most:.0f} ms, {len(alone)} of {KNOCKS} met it"
+            ),
             middle <= MOST_REFUSAL_SECONDS * 1000,
         ),
         (f"the process tree within 1.5 GB: {seen.peak_bytes / 1e6:.0f} MB", seen.peak_bytes <= MOST_BYTES),
@@ -206,8 +208,8 @@ def main() -> int:
         "",
         *(f"- {'met' if is_met else '**MISSED**'}: {words}." for words, is_met in outcomes),
         (
-            f"- in the rush itself half of the refusals came within {middle:.2f} s of the head of their request, the "
-            f"last within {refused[-1] if refused else 0.0:.2f} s: 500 connections are made and 500 heads read in that time."
+            f"- in the rush itself half of the refusals came within {middle:.2f} s of their request's head, the "
+            f"last within {refused[-1] if refused else 0.0:.2f} s: 500 heads are read in that time."
         ),
         "",
     ]

@@ -153,6 +153,7 @@ class DocumentedProtocol(H11Protocol):
         ):
             self.transport.write(self.conn.send(event) or b"")
         self.conn.send(h11.ConnectionClosed())
-        self.transport.write_eof()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
         self.flow.resume_reading()
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
