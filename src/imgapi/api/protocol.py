@@ -65,7 +65,8 @@ class DocumentedProtocol(H11Protocol):
         if is_begun or (self.conn.their_state is h11.SEND_BODY and not self.cycle.response_started):
             self._refuse(HTTPStatus.BAD_REQUEST, "The request ended before it was whole; send all of it.")
             return False
-        if not self._is_answering():
+        if not self._is_answering() or self.cycle.response_started:
+            # Whoever closes in the middle of an answer has heard enough; what is written already still goes out.
             return False
         self.cycle.keep_alive = False
         self.loop.call_later(self.half_closed_seconds, self.transport.close)
