@@ -14,6 +14,7 @@ from PIL import Image
 
 from imgapi.errors import ImageTooLarge, InvalidParameter, UnreadableImage
 from imgapi.pictures.fonts import generic_families
+from imgapi.pictures.premultiplied import straighten
 from imgapi.pictures.svg import render_svg, render_svg_png
 from imgapi.pictures.svg_clean import clean_svg
 from imgapi.pictures.svg_document import parse_svg
@@ -278,6 +279,21 @@ def test_both_bindings_of_resvg_draw_the_same() -> None:
     full = render_svg(svg_bytes(SHAPES + "<text/>", attributes=SIZE), renderer="resvg", **BOUNDS)
     assert np.array_equal(np.asarray(fast), np.asarray(full))
     assert np.asarray(fast)[:, :, 3].any()
+
+
+def test_premultiplied_colours_are_divided_as_resvg_does() -> None:
+    """Each colour of each alpha is divided to the nearest step; clear stays clear, opaque stays as it is."""
+    alpha, colour = np.meshgrid(np.arange(256), np.arange(256), indexing="ij")
+    colour = np.minimum(colour, alpha)
+    pixels = np.stack([colour, np.zeros_like(colour), colour, alpha], axis=2).astype(np.uint8)
+    straight = straighten(pixels)
+    exact = np.floor(colour / np.maximum(alpha, 1) * 255 + 0.5).astype(np.int16)
+    assert np.array_equal(straight[..., 3], pixels[..., 3])
+    assert not straight[..., 1].any()
+    # Halves fall either way where a float is not the fraction.
+    assert np.abs(straight[..., 0] - exact).max() <= 1
+    assert np.mean(straight[..., 0] != exact) < 0.001
+    assert np.array_equal(straight[..., 0], straight[..., 2])
 
 
 @pytest.mark.parametrize(

@@ -31,11 +31,10 @@ def encode_png(
         stated: Colour chunks to state instead of sRGB where there is no profile.
         level: Compression by zlib, 0 (none) to 9; the fastest way there is when unset.
     """
-    bare = without_metadata(image)
-    written = write_png(bare) if level is None else None
+    written = write_png(image) if level is None else None
     if written is None:
         out = io.BytesIO()
-        bare.save(out, "PNG", compress_level=PNG_LEVEL if level is None else level)
+        without_metadata(image).save(out, "PNG", compress_level=PNG_LEVEL if level is None else level)
         written = out.getvalue()
     return state_colours(written, profile, stated)
 
@@ -59,8 +58,10 @@ def encode_jpeg(
     """
     out = io.BytesIO()
     options: dict[str, object] = {"quality": quality} if tables is None else {"qtables": tables}
-    bare = without_metadata(image)
-    bare.info = {}
+    bare = image
+    if image.info:
+        bare = image.copy()
+        bare.info = {}
     # Tables made for the picture would save 2 % of the bytes and cost as much time again as the encoding.
     bare.save(out, "JPEG", subsampling=subsampling, optimize=False, icc_profile=profile, **options)
     return out.getvalue()

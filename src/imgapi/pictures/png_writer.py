@@ -22,17 +22,21 @@ Rows = NDArray[np.uint8]
 
 
 def write_png(image: Image.Image) -> bytes | None:
-    """Write a picture of mode L, LA, RGB or RGBA without any metadata; None for other modes.
+    """Write a picture of mode L, LA, RGB or RGBA without any metadata; None for other modes."""
+    if image.mode not in _COLOUR_TYPES:
+        return None
+    return write_samples(np.asarray(image), image.mode)
+
+
+def write_samples(samples: Rows, mode: str) -> bytes:
+    """Write samples (H×W or H×W×channels) of mode L, LA, RGB or RGBA without any metadata.
 
     All rows are filtered alike: by the row above, which suits photographs, or not at all where a sample of the rows
     compresses better so, as drawings do.
     """
-    colour_type = _COLOUR_TYPES.get(image.mode)
-    if colour_type is None:
-        return None
-    width, height = image.size
-    rows = np.asarray(image).reshape(height, -1)
-    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
+    height, width = samples.shape[:2]
+    rows = samples.reshape(height, -1)
+    header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[mode], 0, 0, 0)
     parts = [_SIGNATURE, _chunk(b"IHDR", header)]
     parts += [_chunk(b"IDAT", data) for data in _compressed(rows, _choose_filter(rows))]
     parts.append(_chunk(b"IEND", b""))
