@@ -4,14 +4,14 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-import pybase64
 from fastapi import APIRouter, Request, Response
 
 from imgapi.api.access import take_place
 from imgapi.api.bodies import JsonRoute
 from imgapi.api.forms import form_schema, read_form
-from imgapi.api.negotiation import JSON_TYPE, VARY, Picture, choose_format, describe_pictures, picture_response
+from imgapi.api.negotiation import Picture, choose_format, describe_pictures, picture_response
 from imgapi.api.openapi import ERRORS
+from imgapi.api.picture_json import PictureJson
 from imgapi.contract.utils import ConvertReply, ConvertRequest, PhotoResizeUrlRequest, ResizeReply, ResizeRequest
 from imgapi.errors import ImgapiError
 from imgapi.pictures.convert import convert_to_png
@@ -75,7 +75,7 @@ class Utilities:
             resized_size=f"{resized.width}x{resized.height}px",
             image_data="",
         )
-        return _with_picture(reply, resized.content)
+        return PictureJson(reply, resized.content)
 
     async def convert(self, request: Request, content: bytes, filename: str, wanted: ConvertRequest) -> Response:
         """Convert a picture to PNG, keep the files, and write the documented reply.
@@ -112,7 +112,7 @@ class Utilities:
                 "image_data": "",
             }
         )
-        return _with_picture(reply, first)
+        return PictureJson(reply, first)
 
     async def _answer_itself(self, request: Request, picture: Picture) -> Response | None:
         chosen = choose_format(request, picture.format)
@@ -125,14 +125,6 @@ def _png_size(content: bytes) -> tuple[int, int]:
     """Read width and height of a PNG of our own making, whose first chunk has them."""
     width, height = struct.unpack_from(">II", content, 16)
     return width, height
-
-
-def _with_picture(reply: ResizeReply | ConvertReply, content: bytes) -> Response:
-    """Write a reply with a picture as its `image_data`, in bytes from the start: base64 needs no escaping in JSON."""
-    *_, last = type(reply).model_fields
-    head, _, tail = reply.model_dump_json().rpartition(f'"{last}":""')
-    parts = (head.encode(), f'"{last}":"'.encode(), pybase64.b64encode(content), b'"', tail.encode())
-    return Response(b"".join(parts), media_type=JSON_TYPE, headers=VARY)
 
 
 def utils_router(utilities: Utilities) -> APIRouter:

@@ -5,12 +5,14 @@ Started as `python -m imgapi.pictures.worker_process <descriptor>`: a process of
 """
 
 import importlib
+import io
 import os
 import pickle
 import resource
 import select
 import signal
 import socket
+import struct
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 _LENGTH_BYTES = 8
+_APART_BYTES = 16 * 1024
 # One worker is one core; libraries that would start threads of their own read these when they are imported.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
 
@@ -60,7 +63,8 @@ class Channel:
     """One end of a connection between the service and a worker; carries any object that pickles.
 
     In place of `multiprocessing.Connection`, which allocates a buffer for all that is left of a message each time the
-    socket's own buffer was emptied: 14 times slower for a picture of 2 MB (bench/utilities.py).
+    socket's own buffer was emptied: 14 times slower for a picture of 2 MB (bench/utilities.py). A message is the number
+    of its parts and the length of each, 8 bytes little-endian, then a pickle, then the pictures in it as they are.
 
     Args:
         connected: The socket, which this owns from now on.
@@ -71,14 +75,22 @@ class Channel:
 
     def send(self, message: object) -> None:
         """Send an object; nothing is sent of one that can't be pickled. OSError when the other end is gone."""
-        content = pickle.dumps(message, protocol=5)
-        self._socket.sendall(len(content).to_bytes(_LENGTH_BYTES, "little"))
-        self._socket.sendall(content)
+        pickled = io.BytesIO()
+        pickler = _Pickler(pickled)
+        pickler.dump(message)
+        parts = (pickled.getbuffer(), *pickler.apart)
+        lengths = (len(parts), *map(len, parts))
+        self._socket.sendall(struct.pack(f"<{len(lengths)}Q", *lengths))
+        for part in parts:
+            self._socket.sendall(part)
 
     def receive(self) -> Any:
         """Wait for an object; EOFError or ConnectionError when the other end is gone."""
-        length = int.from_bytes(self._read(_LENGTH_BYTES), "little")
-        return pickle.loads(self._read(length))  # noqa: S301 - the two ends are this service's own
+        (count,) = struct.unpack("<Q", self._read(_LENGTH_BYTES))
+        pickled, *apart = (
+            self._read(length) for length in struct.unpack(f"<{count}Q", self._read(count * _LENGTH_BYTES))
+        )
+        return _Unpickler(pickled, apart).load()
 
     def poll(self, timeout_seconds: float) -> bool:
         """Wait until there is something to receive, or the other end is gone; False when the time is over."""
@@ -90,15 +102,39 @@ class Channel:
         """Close this end."""
         self._socket.close()
 
-    def _read(self, count: int) -> bytearray:
-        content = bytearray(count)
-        rest = memoryview(content)
-        while rest:
-            got = self._socket.recv_into(rest, flags=socket.MSG_WAITALL)
-            if not got:
+    def _read(self, count: int) -> bytes:
+        # Mostly one call, straight into what is given back.
+        pieces = []
+        while count:
+            piece = self._socket.recv(count, socket.MSG_WAITALL)
+            if not piece:
                 raise EOFError
-            rest = rest[got:]
-        return content
+            pieces.append(piece)
+            count -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+class _Pickler(pickle.Pickler):
+    """Leaves pictures out of the pickle, in `apart`: they go through the socket from where they lie."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file, protocol=5)
+        self.apart: list[bytes] = []
+
+    def persistent_id(self, obj: object) -> int | None:
+        if type(obj) is not bytes or len(obj) < _APART_BYTES:
+            return None
+        self.apart.append(obj)
+        return len(self.apart) - 1
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, pickled: bytes, apart: Sequence[bytes]) -> None:
+        super().__init__(io.BytesIO(pickled))
+        self._apart = apart
+
+    def persistent_load(self, pid: int) -> bytes:
+        return self._apart[pid]
 
 
 def serve(connection: Channel) -> None:

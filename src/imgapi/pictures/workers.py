@@ -4,6 +4,7 @@ Each process has a socket and a thread of its own here, so one that hangs, dies 
 """
 
 import asyncio
+import os
 import queue
 import socket
 import subprocess
@@ -22,6 +23,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _GIBIBYTE = 1024**3
+_KEPT_BYTES = str(32 * 1024 * 1024)
+# A worker keeps so much freed memory for its next picture, by glibc and by Pillow (in blocks of 16 MiB): to get it from
+# the system page by page takes a quarter of the time of a picture (bench/results.md). Other systems don't read these.
+_KEEP_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": _KEPT_BYTES,
+    "MALLOC_TRIM_THRESHOLD_": _KEPT_BYTES,
+    "PILLOW_BLOCKS_MAX": "1",
+}
 _START_SECONDS = 60.0
 _STOP_SECONDS = 2.0
 # A picture that takes longer to arrive loses its place in the line, so that slow senders keep nobody out.
@@ -68,6 +77,7 @@ class _Worker:
                 [sys.executable, "-P", "-m", "imgapi.pictures.worker_process", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                env={**_KEEP_MEMORY, **os.environ},
                 pass_fds=(theirs.fileno(),),
                 process_group=0,
             )
