@@ -78,7 +78,7 @@ class Channel:
         pickled = io.BytesIO()
         pickler = _Pickler(pickled)
         pickler.dump(message)
-        parts = (pickled.getbuffer(), *pickler.apart)
+        parts: tuple[bytes | memoryview, ...] = (pickled.getbuffer(), *pickler.apart)
         lengths = (len(parts), *map(len, parts))
         self._socket.sendall(struct.pack(f"<{len(lengths)}Q", *lengths))
         for part in parts:
