@@ -17,6 +17,7 @@ from pathlib import Path
 from bench.utilities_inputs import Task, psnr, reference, the_four, the_growth, the_others
 from bench.utilities_isolation import measure_isolation
 from bench.utilities_load import Ask, Client, Load, run_load
+from bench.utilities_parts import measure_parts
 from bench.utilities_peers import CONTENDERS, VARIANTS, PeerMissing, Running, serving
 from bench.utilities_report import Measured, judge, write_report
 
@@ -117,9 +118,10 @@ def main() -> int:
         results = {task: bench.measure(task) for task in (*four, *others)}
         growth = bench.measure_growth(growing)
     isolation = measure_isolation(four)
+    parts = [measure_parts(task) for task in four]
     versions = {name: server.contender.versions() for name, server in bench.running.items()}
     seconds = time.monotonic() - begun
-    report = write_report(results, growth, growing, isolation, versions, bench.missing, seconds)
+    report = write_report(results, growth, growing, isolation, parts, versions, bench.missing, seconds)
     RESULT.write_text(report, encoding="utf-8")
     print(report)
     return 0 if all(met for _, met in judge(results, four)) else 1
