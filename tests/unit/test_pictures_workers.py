@@ -313,17 +313,45 @@ async def test_line_full_of_large_pictures_has_room_for_small_ones() -> None:
 
 
 async def test_drawings_leave_a_worker_to_pictures() -> None:
-    """However many SVGs wait, one of several processes is left for others, and each SVG is drawn in the end."""
+    """However many slow SVGs wait, one of several processes is soon free for others, and each is drawn in the end."""
     # What runs is imported before the clock does.
-    async with Workers(count=2, max_waiting=20, timeout_seconds=10.0, preload=("pictures",)) as workers:
-        svgs = [asyncio.create_task(workers.run(sleep_over, svg_bytes(), 0.15)) for _ in range(3)]
+    async with Workers(
+        count=2, max_waiting=20, timeout_seconds=10.0, preload=("pictures",), svg_trial_seconds=0.05
+    ) as workers:
+        svgs = [asyncio.create_task(workers.run(sleep_over, svg_bytes(), 0.8)) for _ in range(3)]
         await asyncio.sleep(0.05)
-        began = time.monotonic()
-        for _ in range(3):
-            assert await workers.run(sleep_over, b"L" * (SMALL_BYTES + 1), 0.0) == SMALL_BYTES + 1
-        assert time.monotonic() - began < 0.1
-        assert not svgs[1].done()
+        pictures = [asyncio.create_task(workers.run(sleep_over, b"L" * (SMALL_BYTES + 1), 0.0)) for _ in range(3)]
+        assert await asyncio.gather(*pictures) == [SMALL_BYTES + 1] * 3
+        assert not svgs[0].done()
         assert await asyncio.gather(*svgs) == [len(svg_bytes())] * 3
+
+
+async def test_quick_drawings_use_every_worker() -> None:
+    """An SVG that is done within its trial is drawn beside one that takes long."""
+    async with Workers(count=2, max_waiting=20, timeout_seconds=10.0, preload=("pictures",)) as workers:
+        slow = asyncio.create_task(workers.run(sleep_over, svg_bytes(), 0.9))
+        await asyncio.sleep(0)
+        assert [await workers.run(sleep_over, svg_bytes(), 0.01) for _ in range(3)] == [len(svg_bytes())] * 3
+        assert not slow.done()
+        await slow
+
+
+async def test_a_failed_trial_is_not_the_end_of_a_drawing() -> None:
+    """An SVG that was not done on the last process is begun anew on another, with the whole of its time."""
+    async with Workers(
+        count=2, max_waiting=20, timeout_seconds=10.0, preload=("pictures",), svg_seconds=0.6, svg_trial_seconds=0.05
+    ) as workers:
+        first = asyncio.create_task(workers.run(sleep_over, svg_bytes(), 0.3))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(workers.run(sleep_over, svg_bytes(), 0.3))
+        leaving = asyncio.create_task(workers.run(sleep_over, svg_bytes(), 0.3))
+        endless = asyncio.create_task(workers.run(sleep_over, svg_bytes(), 9.0))
+        await asyncio.sleep(0.2)
+        leaving.cancel()
+        assert [await first, await second] == [len(svg_bytes())] * 2
+        with pytest.raises(UnreadableImage, match=r"longer than 0\.6 s"):
+            await endless
+        assert workers.in_hand == 0
 
 
 async def test_drawings_have_a_limit_of_their_own() -> None:

@@ -25,6 +25,9 @@ class Call:
     job: Job
     future: "Future[Any]" = field(default_factory=Future)
     cancelled: bool = False
+    # An SVG on the last worker has a moment; one that was not done in it waits for another worker.
+    is_on_trial: bool = field(default=False, init=False)
+    has_failed_trial: bool = field(default=False, init=False)
     is_svg: bool = field(init=False)
     is_small: bool = field(init=False)
 
@@ -39,7 +42,8 @@ class Line:
     """Calls in the order in which they are served: small ones first, a large one after every few of them.
 
     Args:
-        most_svg: How many SVGs may be under way at once, so that one worker is always left for pictures.
+        most_svg: How many SVGs may take their time at once, so that one worker is always left for pictures, or soon is:
+            one more may be on trial there.
     """
 
     def __init__(self, most_svg: int) -> None:
@@ -47,6 +51,7 @@ class Line:
         self._small: deque[Call] = deque()
         self._large: deque[Call] = deque()
         self._svg: deque[Call] = deque()
+        self._slow: deque[Call] = deque()
         self._in_a_row = 0
         self._svg_left = most_svg
         self._is_svg_turn = False
@@ -60,7 +65,8 @@ class Line:
     def take(self) -> Call | None:
         """Take the next; there is one for every `put`, or for every `finish` that says so."""
         with self._lock:
-            others = [line for line in (self._large, self._svg if self._svg_left else None) if line]
+            drawings = self._slow if self._slow and self._svg_left > 0 else self._svg
+            others = [line for line in (self._large, drawings) if line]
             if not self._small and not others:
                 self._passed_over += 1
                 return None
@@ -69,8 +75,16 @@ class Line:
             # The two take turns where both wait.
             call = (others[-1 if self._is_svg_turn else 0] if is_other_due else self._small).popleft()
             self._is_svg_turn = not call.is_svg
+            call.is_on_trial = call.is_svg and self._svg_left <= 0
             self._svg_left -= call.is_svg
             return call
+
+    def put_back(self, call: Call) -> None:
+        """Have an SVG that was not done in its trial wait for a worker that is not the last; `take` follows."""
+        with self._lock:
+            self._svg_left += 1
+            call.has_failed_trial = True
+            self._slow.append(call)
 
     def finish(self, call: Call) -> bool:
         """Note that a call has ended; True when another, passed over before, may begin now."""

@@ -35,6 +35,8 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 2.0
 # A picture that takes longer to arrive loses its place in the line, so that slow senders keep nobody out.
 EXPECTED_SECONDS = 1.0
+# Nearly all drawings are done sooner, so they may take the last worker too: none keeps pictures waiting for longer.
+SVG_TRIAL_SECONDS = 1.0
 PRELOADED = (
     "imgapi.pictures.convert",
     "imgapi.pictures.fit",
@@ -50,6 +52,10 @@ PRELOADED = (
 
 class _WorkerDied(Exception):
     """The process ended, or was killed, before it answered."""
+
+
+class _TrialFailed(Exception):
+    """An SVG was not done in the moment that it may keep the last process."""
 
 
 class _Worker:
@@ -160,8 +166,9 @@ class Workers:
         max_memory_bytes: Address space one process may take beyond what its imports did.
         preload: Modules each process imports at its start, before it takes calls.
         abandoned_seconds: How long a call may go on that nobody waits for any more.
-        svg_seconds: Likewise the limit of one call whose picture is an SVG; no longer than the other when None. SVGs
-            never take all processes, where there are several.
+        svg_seconds: Likewise the limit of one call whose picture is an SVG; no longer than the other when None.
+        svg_trial_seconds: How long an SVG may keep the last process to itself, where there are several; one that is
+            not done then is begun anew on another.
     """
 
     def __init__(
@@ -174,6 +181,7 @@ class Workers:
         preload: Sequence[str] = PRELOADED,
         abandoned_seconds: float = 1.0,
         svg_seconds: float | None = None,
+        svg_trial_seconds: float = SVG_TRIAL_SECONDS,
     ) -> None:
         self._abandoned_seconds = abandoned_seconds
         self._count = count
@@ -183,6 +191,7 @@ class Workers:
         self._line = Line(max(1, count - 1))
         self._timeout_seconds = timeout_seconds
         self._svg_seconds = min(timeout_seconds, svg_seconds or timeout_seconds)
+        self._svg_trial_seconds = min(self._svg_seconds, svg_trial_seconds)
         self._taken = 0
         self._lock = threading.Lock()
         self._is_closed = False
@@ -306,8 +315,11 @@ class Workers:
     def _serve_next(self) -> None:
         while (call := self._line.take()) is not None:
             try:
-                if call.future.set_running_or_notify_cancel():
+                if call.has_failed_trial or call.future.set_running_or_notify_cancel():
                     call.future.set_result(self._perform(call))
+            except _TrialFailed:
+                self._line.put_back(call)
+                continue
             except Exception as exc:  # noqa: BLE001 - the border of the thread: whoever waits must hear of it
                 call.future.set_exception(exc)
             if not self._line.finish(call):
@@ -329,11 +341,12 @@ class Workers:
             if self._is_closed or call.cancelled:
                 raise Overloaded("the server is shutting down; try again in a moment", retry_after=5.0)
             self._serving[id(call)] = worker
-        seconds = self._svg_seconds if call.is_svg else self._timeout_seconds
         try:
-            outcome = worker.perform(call.job, seconds)
+            outcome = worker.perform(call.job, seconds := self._limit(call))
         except TimeoutError as exc:
             worker.discard()
+            if call.is_on_trial:
+                raise _TrialFailed from exc
             raise UnreadableImage(
                 f"the picture took longer than {seconds:g} s to process; send a smaller or simpler one",
             ) from exc
@@ -350,6 +363,11 @@ class Workers:
         if outcome.error is not None:
             raise outcome.error
         return outcome.value
+
+    def _limit(self, call: Call) -> float:
+        if call.is_on_trial:
+            return self._svg_trial_seconds
+        return self._svg_seconds if call.is_svg else self._timeout_seconds
 
     async def close(self) -> None:
         """End all processes, busy ones at once; calls under way or waiting raise Overloaded."""
