@@ -217,6 +217,17 @@ def test_gif_disposals_are_honoured() -> None:
     assert pixels(gif_of((8, 8), (corner, 1, keep)), (1, 1), (6, 6)) == [[RED, CLEAR]]
 
 
+def test_a_gif_ends_where_its_blocks_do() -> None:
+    """Frames after bytes that are no block are not shown, as in browsers; before the first such bytes mean nothing."""
+    content = gif_of((8, 8), ((0, 0, 8, 8), 1, 1))
+    start = content.index(b"!\xf9")
+    frame = content[start:-1]
+    twice = content[:-1] + frame + b";"
+    assert len(run(twice, all_frames=True).frames) == 2
+    assert len(run(content[:-1] + b"\x00" + frame + b";", all_frames=True).frames) == 1
+    assert len(run(content[:start] + b"\x00" + frame + b";", all_frames=True).frames) == 1
+
+
 def test_gif_frames_beyond_the_edge_are_clipped() -> None:
     """A frame that overlaps or misses the canvas neither enlarges it nor fails."""
     content = gif_of((8, 8), ((6, 6, 10, 10), 1, 1), ((20, 20, 2, 2), 2, 1))

@@ -296,6 +296,16 @@ def test_premultiplied_colours_are_divided_as_resvg_does() -> None:
     assert np.array_equal(straight[..., 0], straight[..., 2])
 
 
+def test_languages_are_chosen_alike_with_and_without_text() -> None:
+    """Where a drawing offers languages, English is taken by whichever binding draws it."""
+    body = (
+        '<switch><rect systemLanguage="de" width="9" height="9" fill="red"/>'
+        '<rect systemLanguage="en" width="9" height="9" fill="lime"/><rect width="9" height="9"/></switch>'
+    )
+    for more in ("", "<text/>"):
+        assert render_svg(svg_bytes(body + more), renderer="resvg", **BOUNDS).getpixel((4, 4)) == (0, 255, 0, 255)
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -38,9 +38,10 @@ def tiff_of(
     tags: Mapping[int, tuple[int, ...]] | None = None,
     size: tuple[int, int] = (WIDTH, HEIGHT),
     big: bool = False,
+    packed_already: bool = False,
 ) -> bytes:
     """Write a TIFF of one page, its blocks compressed with Deflate; `tags` add to or replace what follows."""
-    packed = [zlib.compress(block) for block in blocks]
+    packed = blocks if packed_already else [zlib.compress(block) for block in blocks]
     start = 16 if big else 8
     places = [start + sum(map(len, packed[:at])) for at in range(len(packed))]
     values: dict[int, tuple[int, ...]] = {
@@ -153,13 +154,6 @@ def test_premultiplied_colours_are_divided() -> None:
     assert np.abs(shown[0, 0].astype(int) - (20_000, 40_000, 59_999, 32_768)).max() <= 1
 
 
-def test_16_bit_cmyk_becomes_rgb() -> None:
-    """Inks of 16 bits become the colours of the plain formula."""
-    pixel = np.full((HEIGHT, WIDTH, 4), (65_535, 0, 0, 0), np.uint16)
-    content = tiff_of([rows_of(pixel, "<u2")], samples=4, bits=16, tags={262: (5,)})
-    assert converted(content)[0, 0].tolist() == [0, 255, 255]
-
-
 def test_white_may_be_zero() -> None:
     """Grey that counts the other way round is turned, alpha is not."""
     pixel = np.full((HEIGHT, WIDTH, 2), (65_535, 40_000), np.uint16)
@@ -205,6 +199,80 @@ def _chained(first: bytes, second: bytes) -> bytes:
     joined = bytearray(first) + moved
     struct.pack_into("<I", joined, directory + 2 + 12 * count, at + shift)
     return bytes(joined)
+
+
+def test_palette_with_alpha_keeps_it() -> None:
+    """A second sample beside an index is its alpha, and a palette's colours are never multiplied by it."""
+    numbers = np.stack((numbers_of(1, 3)[..., 0], numbers_of(2, 255)[..., 1]), axis=-1)
+    colours = [(65_535, 0, 257), (0, 65_535, 257), (0, 257, 65_535), (514, 257, 0)]
+    table = tuple(colours[at][channel] if at < 4 else 0 for channel in range(3) for at in range(256))
+    content = tiff_of([rows_of(numbers, "u1")], samples=2, bits=8, tags={262: (3,), 320: table, 338: (1,)})
+    expected = np.array(colours)[numbers[..., 0]] // 257
+    assert probe(content, LIMITS).has_transparency
+    assert np.array_equal(converted(content), np.dstack((expected, numbers[..., 1])))
+
+
+def test_grey_with_alpha_in_planes_keeps_it() -> None:
+    """Alpha in a plane of its own is read, and not taken for 0."""
+    numbers = numbers_of(2, 255)
+    planes = [rows_of(numbers[..., at], "u1") for at in range(2)]
+    content = tiff_of(planes, samples=2, bits=8, tags={284: (2,), 338: (2,)})
+    grey, alpha = numbers[..., 0], numbers[..., 1]
+    assert np.array_equal(converted(content), np.dstack((grey, grey, grey, alpha)))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_inks_with_alpha_become_colours_with_alpha(bits: int) -> None:
+    """CMYK with a fifth sample is turned by the plain formula, at its own depth."""
+    highest = (1 << bits) - 1
+    numbers = numbers_of(5, highest)
+    content = tiff_of([rows_of(numbers, f"<u{bits // 8}")], samples=5, bits=bits, tags={262: (5,), 338: (2,)})
+    light = (highest - numbers[..., :4]) / highest
+    expected = np.dstack((np.rint(light[..., :3] * light[..., 3:] * highest), numbers[..., 4]))
+    difference = np.abs(converted(content) - expected)
+    assert difference[..., 3].max() == 0
+    assert difference.max() <= 1
+    resized = resize(content, min_dim=1, max_dim=10, limits=LIMITS, svg_renderer="resvg")
+    assert (resized.width, resized.height) == (10, 6)
+
+
+def test_16_bit_inks_keep_16_bits() -> None:
+    """CMYK of 16 bits without a profile ends as RGB of 16 bits."""
+    numbers = numbers_of(4)
+    content = tiff_of([rows_of(numbers, "<u2")], samples=4, bits=16, tags={262: (5,)})
+    light = (65_535 - numbers) / 65_535
+    expected = np.rint(light[..., :3] * light[..., 3:] * 65_535)
+    assert np.abs(converted(content) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("samples", [3, 4])
+@pytest.mark.parametrize("tiled", [False, True])
+def test_webp_inside_is_read(samples: int, tiled: bool) -> None:  # noqa: FBT001 - two layouts
+    """Strips and tiles that are lossless WebP files each are put together."""
+    numbers = numbers_of(samples, 255).astype(np.uint8)
+    padded = np.zeros((16, 32, samples), np.uint8)
+    padded[:HEIGHT, :WIDTH] = numbers
+    parts = [padded[:, :16], padded[:, 16:]] if tiled else [numbers[:8], numbers[8:]]
+    blocks = []
+    for part in parts:
+        out = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(part)).save(out, "WEBP", lossless=True, exact=True)
+        blocks.append(out.getvalue())
+    tags: dict[int, tuple[int, ...]] = {322: (16,), 323: (16,)} if tiled else {278: (8,)}
+    tags |= {259: (50_001,)} | ({338: (2,)} if samples == 4 else {})
+    content = tiff_of(blocks, samples=samples, bits=8, tags=tags, packed_already=True)
+    assert np.array_equal(converted(content), numbers)
+
+
+@pytest.mark.parametrize(
+    ("tags", "blocks"),
+    [({278: (12,)}, [b"RIFF\x00\x00\x00\x00WEBP"]), ({278: (6,)}, [b"one of two"]), ({278: (4,)}, [])],
+)
+def test_damaged_webp_inside_is_refused(tags: dict[int, tuple[int, ...]], blocks: list[bytes]) -> None:
+    """Blocks that are no WebP, or too few of them, are the caller's error."""
+    content = tiff_of(blocks, samples=3, bits=8, tags=tags | {259: (50_001,)}, packed_already=True)
+    with pytest.raises(UnreadableImage):
+        converted(content)
 
 
 @pytest.mark.parametrize(

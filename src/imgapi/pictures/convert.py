@@ -1,12 +1,15 @@
 """Any picture to PNG, looking as it should."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image
 
+from imgapi.pictures.apng_deep import composited_deep_frames
 from imgapi.pictures.chunks import stated_colours, strip_png
 from imgapi.pictures.colour import as_srgb, is_srgb, profile_fits
-from imgapi.pictures.deep import decode_deep, deep_profile, encode_deep_png, is_deep_colour
+from imgapi.pictures.deep import decode_deep, deep_profile, encode_deep_png, is_deep_colour, orient_deep
 from imgapi.pictures.encode import encode_png
 from imgapi.pictures.frames import all_frames as every_frame
 from imgapi.pictures.frames import first_frame
@@ -52,6 +55,8 @@ def convert_to_png(content: bytes, *, all_frames: bool, limits: PictureLimits, s
     check_total_pixels(info.total_pixels, limits)
     if info.format == "tiff":
         return Converted("tiff", tuple(_convert_pages(content, info, limits)))
+    if info.format == "png" and info.deep:
+        return Converted("png", tuple(_convert_deep_frames(content, info)))
     frames = every_frame(content, info, limits)
     return Converted(info.format, tuple(encode_png(frame, _kept_profile(frame)) for frame in map(as_srgb, frames)))
 
@@ -80,6 +85,20 @@ def _strip(content: bytes, info: PictureInfo) -> bytes | None:
         if not profile or info.deep or (fits and is_srgb(profile)):
             return strip_png(content, keep_profile=fits)
     return None
+
+
+def _convert_deep_frames(content: bytes, info: PictureInfo) -> Iterator[bytes]:
+    profile, stated = deep_profile(content, info), stated_colours(content)
+    frames = composited_deep_frames(content)
+    while True:
+        with decoding("png"):
+            frame = next(frames, None)
+        if frame is None:
+            return
+        grey = info.mode == "I;16" and frame.shape[2] == 3  # noqa: PLR2004 - without alpha
+        fitting = profile if grey or info.mode != "I;16" else None
+        oriented = np.ascontiguousarray(orient_deep(frame[..., 0] if grey else frame, info.orientation))
+        yield encode_deep_png(oriented, fitting, stated)
 
 
 def _convert_pages(content: bytes, info: PictureInfo, limits: PictureLimits) -> list[bytes]:

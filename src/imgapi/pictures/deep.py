@@ -12,7 +12,7 @@ from PIL import Image
 from imgapi.errors import UnreadableImage
 from imgapi.pictures import tiff_samples
 from imgapi.pictures.chunks import state_colours
-from imgapi.pictures.colour import profile_fits
+from imgapi.pictures.colour import as_srgb, profile_fits
 from imgapi.pictures.encode import StatedColours
 from imgapi.pictures.png_sound import read_sound
 from imgapi.pictures.rasters import decoding, open_raster
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # H×W, H×W×3 (BGR) or H×W×4 (BGRA)
 DeepPixels = npt.NDArray[np.uint16]
 
-_COLOUR_MODES = frozenset({"RGB", "RGBA", "LA"})
+_COLOUR_MODES = frozenset({"RGB", "RGBA", "LA", "CMYK"})
 _ALPHA_CHANNELS = 4
 _FULL = 65_535
 
@@ -41,9 +41,14 @@ def decode_deep(content: bytes, info: "PictureInfo", page: int = 0) -> DeepPixel
         directory = tiff_samples.page_at(content, page)
         if not tiff_samples.is_needed(directory) or tiff_samples.mode_of(directory) not in _COLOUR_MODES:
             return None
+        if tiff_samples.mode_of(directory) == "CMYK" and directory.profile:
+            # Through the profile there are only 8 bits.
+            return None
         samples = tiff_samples.decode(content, directory)
+    if tiff_samples.mode_of(directory) == "CMYK":
+        samples = _without_inks(samples)
     order = [2, 1, 0, 3][: samples.shape[2]]
-    return np.ascontiguousarray(_orient(samples[..., order], directory.orientation))
+    return np.ascontiguousarray(orient_deep(samples[..., order], directory.orientation))
 
 
 def deep_profile(content: bytes, info: "PictureInfo", page: int = 0) -> bytes | None:
@@ -67,29 +72,50 @@ def _decode_png(content: bytes, info: "PictureInfo") -> DeepPixels | None:
         return None
     if pixels is None or pixels.dtype != np.uint16:
         return None
-    return np.ascontiguousarray(_orient(np.asarray(pixels, np.uint16), info.orientation))
+    return np.ascontiguousarray(orient_deep(np.asarray(pixels, np.uint16), info.orientation))
 
 
 def decode_odd_tiff(content: bytes, page: int) -> Image.Image | None:
     """Decode a TIFF page that Pillow has no mode for, oriented: I;16, or CMYK, RGB or RGBA of 8 bits; None for others.
 
-    Its ICC profile is in `info["icc_profile"]`.
+    Its ICC profile is in `info["icc_profile"]`; inks with alpha come as RGBA, their profile applied.
     """
     directory = tiff_samples.page_at(content, page)
     if not tiff_samples.is_needed(directory):
         return None
-    samples = _orient(tiff_samples.decode(content, directory), directory.orientation)
+    samples = orient_deep(tiff_samples.decode(content, directory), directory.orientation)
     if samples.shape[2] == 1:
         image = Image.fromarray(np.ascontiguousarray(samples[..., 0]))
     else:
         eight_bits = np.ascontiguousarray((samples >> 8).astype(np.uint8))
-        image = Image.fromarray(eight_bits, "CMYK" if tiff_samples.mode_of(directory) == "CMYK" else None)
+        image = _from_8_bits(eight_bits, is_inks=tiff_samples.mode_of(directory) == "CMYK", profile=directory.profile)
     if directory.profile:
         image.info["icc_profile"] = directory.profile
     return image
 
 
-def _orient(pixels: DeepPixels, orientation: int) -> DeepPixels:
+def _from_8_bits(pixels: npt.NDArray[np.uint8], *, is_inks: bool, profile: bytes) -> Image.Image:
+    if not is_inks:
+        return Image.fromarray(pixels)
+    inks = Image.frombytes("CMYK", (pixels.shape[1], pixels.shape[0]), np.ascontiguousarray(pixels[..., :4]).tobytes())
+    if pixels.shape[2] == 4:  # noqa: PLR2004 - no alpha
+        return inks
+    # No mode holds inks and alpha, so the colours are turned here.
+    inks.info["icc_profile"] = profile
+    turned = as_srgb(inks)
+    turned.putalpha(Image.fromarray(np.ascontiguousarray(pixels[..., 4])))
+    return turned
+
+
+def _without_inks(samples: DeepPixels) -> DeepPixels:
+    """Turn cyan, magenta, yellow and black (and alpha) into RGB (and alpha) by the plain formula."""
+    light = _FULL - samples[..., :4].astype(np.uint32)
+    colours = ((light[..., :3] * light[..., 3:] + _FULL // 2) // _FULL).astype(np.uint16)
+    return np.concatenate((colours, samples[..., 4:]), axis=2)
+
+
+def orient_deep(pixels: DeepPixels, orientation: int) -> DeepPixels:
+    """Turn and mirror pixels the way EXIF orientation 1 to 8 asks."""
     if orientation in (2, 7):
         pixels = pixels[:, ::-1]
     if orientation in (4, 5):

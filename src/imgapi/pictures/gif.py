@@ -73,12 +73,13 @@ def _skip_blocks(content: bytes, offset: int) -> int:
 
 
 def read_frames(content: bytes) -> Iterator[GifFrame]:
-    """Walk the frames in file order; EOFError where the file ends inside one."""
+    """Walk the frames in file order up to bytes that are no block, as browsers do; EOFError where a frame is cut."""
     screen = _read_screen(content)
     offset, transparent_index, disposal = screen.end, None, 0
+    has_frames = False
     while offset < len(content):
         kind = content[offset]
-        if kind == _TRAILER:
+        if kind == _TRAILER or (has_frames and kind not in (_EXTENSION, _IMAGE)):
             return
         if kind == _EXTENSION:
             if _read(content, offset, 2)[1] == _GRAPHIC_CONTROL:
@@ -89,9 +90,9 @@ def read_frames(content: bytes) -> Iterator[GifFrame]:
         elif kind == _IMAGE:
             frame, offset = _read_image(content, offset, screen, transparent_index, disposal)
             yield frame
-            transparent_index, disposal = None, 0
+            transparent_index, disposal, has_frames = None, 0, True
         else:
-            # Browsers and libraries pass over stray bytes between blocks.
+            # Stray bytes before the first block cost nothing.
             offset += 1
 
 

@@ -25,6 +25,8 @@ from imgapi.pictures.svg_document import SVG, intrinsic_size, parse_svg, rendere
 
 RENDERERS = ("resvg", "cairosvg")
 _DPI = 96
+# What `systemLanguage` is compared with; resvg's own choice, which only one of its bindings makes.
+_LANGUAGE = "en"
 _PANIC = "PanicException"
 
 ET.register_namespace("", SVG[1:-1])
@@ -146,6 +148,7 @@ def _render_fully(document: str, scaled: Any, *, has_text: bool) -> bytes:
             resvg_py.svg_to_bytes(
                 svg_string=document,
                 dpi=_DPI,
+                languages=[_LANGUAGE],
                 **scaled,
                 # Reading all fonts of the system costs more than most drawings.
                 skip_system_fonts=not has_text,

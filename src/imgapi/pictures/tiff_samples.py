@@ -25,6 +25,8 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK = 0, 1, 2, 3, 5
 _COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4}
 # None, LZW, Deflate (two numbers), PackBits, LZMA, Zstandard: those that know nothing of samples.
 _PLAIN_COMPRESSIONS = frozenset({1, 5, 8, 32946, 32773, 34925, 50000})
+# Each block is a WebP file; Pillow's libtiff is built without it.
+_WEBP = 50001
 _PILLOW_DEPTHS = frozenset({1, 2, 4, 8, 16})
 _FLOAT, _SIGNED = 3, 2
 _DIFFERENCES, _FLOAT_DIFFERENCES = 2, 3
@@ -35,6 +37,8 @@ _MAX_RAW_BYTES = 512 * 1024 * 1024
 def is_needed(page: TiffPage) -> bool:
     """Tell whether a page is of a kind that is read here, and not by Pillow."""
     colours = _COLOURS.get(page.photometric)
+    if _is_webp(page):
+        return True
     if colours is None or page.compression not in _PLAIN_COMPRESSIONS or len(set(page.bits)) > 1:
         return False
     depth, samples = page.bits[0], len(page.bits)
@@ -42,7 +46,19 @@ def is_needed(page: TiffPage) -> bool:
         return False
     if samples == 1:
         return depth not in _PILLOW_DEPTHS and (depth, page.sample_format) not in {(32, _FLOAT), (32, _SIGNED)}
-    return depth != 8 or samples > colours + 1  # noqa: PLR2004 - what Pillow reads
+    if depth != 8 or samples > colours + 1:  # noqa: PLR2004 - what Pillow reads
+        return True
+    # Palettes and inks with alpha it refuses, and of grey with alpha in planes of their own it reads the first.
+    return samples > colours and (page.photometric in (_PALETTE, _CMYK) or (colours == 1 and page.planes_apart))
+
+
+def _is_webp(page: TiffPage) -> bool:
+    return (
+        page.compression == _WEBP
+        and page.photometric == _RGB
+        and page.bits in ((8,) * 3, (8,) * 4)
+        and not page.planes_apart
+    )
 
 
 def mode_of(page: TiffPage) -> str:
@@ -56,7 +72,7 @@ def mode_of(page: TiffPage) -> str:
 def has_alpha(page: TiffPage) -> bool:
     """Tell whether a page that is read here has an alpha channel."""
     colours = _COLOURS[page.photometric]
-    if len(page.bits) == colours or page.photometric == _CMYK:
+    if len(page.bits) == colours or (page.photometric == _CMYK and not page.extra_samples):
         return False
     # Without a word on it, a fourth sample is alpha; said to mean nothing, it is none.
     return not page.extra_samples or page.extra_samples[0] != _NO_ALPHA
@@ -71,7 +87,7 @@ def page_at(content: bytes, number: int) -> TiffPage:
 
 
 def decode(content: bytes, page: TiffPage) -> Samples:
-    """Decode a page: H×W×1 grey, ×3 RGB, ×4 RGBA or CMYK, in 0..65535, not oriented.
+    """Decode a page: H×W×1 grey, ×3 RGB, ×4 RGBA or CMYK, ×5 CMYK and alpha, in 0..65535, not oriented.
 
     Raises:
         UnreadableImage: The directory contradicts itself.
@@ -79,7 +95,9 @@ def decode(content: bytes, page: TiffPage) -> Samples:
         OSError: The blocks can't be unpacked.
     """
     depth, samples = page.bits[0], len(page.bits)
-    if page.planes_apart:
+    if page.compression == _WEBP:
+        numbers: _Numbers = _webp_pixels(content, page)
+    elif page.planes_apart:
         blocks = len(page.offsets) // samples
         planes = [_numbers(content, page, 1, slice(at * blocks, (at + 1) * blocks)) for at in range(samples)]
         numbers = np.concatenate(planes, axis=2)
@@ -96,7 +114,30 @@ def decode(content: bytes, page: TiffPage) -> Samples:
     scaled = scaled[..., : colours + 1]
     if colours == 1:
         scaled = scaled[..., [0, 0, 0, 1]]
-    return _divided(scaled) if page.extra_samples[:1] == (_PREMULTIPLIED,) else scaled
+    return _divided(scaled) if page.extra_samples[:1] == (_PREMULTIPLIED,) and colours <= 3 else scaled  # noqa: PLR2004 - inks
+
+
+def _webp_pixels(content: bytes, page: TiffPage) -> _Bytes:
+    """Decode blocks that are WebP files each, and put them in their places."""
+    width, height = page.block_size
+    samples = len(page.bits)
+    if not width or not height or len(page.counts) != len(page.offsets):
+        raise UnreadableImage("the tiff picture does not say where its pixels lie")
+    across, down = -(-page.width // width), -(-page.height // height)
+    if across * width * down * height * samples > _MAX_RAW_BYTES:
+        raise ImageTooLarge("the tiff picture's samples take more memory than one picture may")
+    if len(page.offsets) < across * down:
+        raise EOFError
+    pixels: _Bytes = np.zeros((down * height, across * width, samples), np.uint8)
+    for number in range(across * down):
+        block = content[page.offsets[number] :][: page.counts[number]]
+        left, top = number % across * width, number // across * height
+        with Image.open(io.BytesIO(block), formats=("WEBP",)) as image:
+            if image.width > width or image.height > height:
+                raise UnreadableImage("the tiff picture's blocks of pixels are larger than it says")
+            read = np.asarray(image.convert("RGB" if samples == 3 else "RGBA"))  # noqa: PLR2004 - RGB
+        pixels[top : top + read.shape[0], left : left + read.shape[1]] = read
+    return pixels[: page.height, : page.width]
 
 
 def _numbers(content: bytes, page: TiffPage, samples: int, blocks: slice) -> _Numbers:
