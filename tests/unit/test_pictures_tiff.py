@@ -201,6 +201,62 @@ def _chained(first: bytes, second: bytes) -> bytes:
     return bytes(joined)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_16_bit_grey_that_counts_from_white_is_turned(order: str) -> None:
+    """Where 0 is white, 16-bit grey is the other way round too."""
+    numbers = numbers_of(1)
+    content = tiff_of([rows_of(numbers, f"{order}u2")], samples=1, bits=16, order=order, tags={262: (0,)})
+    assert np.array_equal(converted(content), 65_535 - numbers[..., 0])
+
+
+@pytest.mark.parametrize("kind", ["f2", "f4"])
+@pytest.mark.parametrize("predicted", [False, True])
+def test_grey_floats_fill_the_range(kind: str, predicted: bool) -> None:  # noqa: FBT001 - with and without
+    """Grey floats, halves as well, are scaled to 16 bits in either way of storing them, most significant byte first."""
+    numbers = numbers_of(1)
+    size = int(kind[1])
+    block = (numbers / 65_535).astype(f">{kind}").tobytes()
+    if predicted:
+        split = np.frombuffer(block, np.uint8).reshape(HEIGHT, WIDTH, size).transpose(0, 2, 1).reshape(HEIGHT, -1)
+        block = np.concatenate((split[:, :1], np.diff(split, axis=1)), axis=1).astype(np.uint8).tobytes()
+    tags = {339: (3,), 317: (3 if predicted else 1,)}
+    content = tiff_of([block], samples=1, bits=size * 8, order=">", tags=tags)
+    assert np.abs(converted(content).astype(int) - numbers[..., 0]).max() <= (32 if kind == "f2" else 1)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("bits", [16, 32])
+def test_signed_grey_comes_as_it_is_in_either_byte_order(order: str, bits: int) -> None:
+    """Signed measurements that fit 16 bits keep their values, and those below zero are 0."""
+    numbers = numbers_of(1, 32_767) - 5000
+    content = tiff_of([rows_of(numbers, f"{order}i{bits // 8}")], samples=1, bits=bits, order=order, tags={339: (2,)})
+    assert np.array_equal(converted(content), np.maximum(numbers[..., 0], 0))
+
+
+@pytest.mark.parametrize("samples", [1, 3, 4])
+def test_big_tiff_of_either_byte_order_is_read(samples: int) -> None:
+    """BigTIFF with the most significant byte first, which Pillow does not know, keeps its 8 bits."""
+    numbers = numbers_of(samples, 255)
+    tags = {338: (2,)} if samples == 4 else {}
+    content = tiff_of([rows_of(numbers, "u1")], samples=samples, bits=8, order=">", big=True, tags=tags)
+    result = convert_to_png(content, all_frames=False, limits=LIMITS, svg_renderer="resvg").frames[0]
+    assert np.array_equal(np.asarray(decode(result)).reshape(HEIGHT, WIDTH, samples), numbers)
+    assert probe(content, LIMITS).mode == {1: "L", 3: "RGB", 4: "RGBA"}[samples]
+
+
+@pytest.mark.parametrize("bits", [1, 4])
+def test_palette_with_the_lowest_bit_first_is_read(bits: int) -> None:
+    """Indices whose bytes are filled from the lowest bit mean the same colours."""
+    numbers = numbers_of(1, (1 << bits) - 1)[..., 0].astype(np.uint8)
+    rows = np.unpackbits(numbers[..., None], axis=2)[..., 8 - bits :].reshape(HEIGHT, -1)
+    table = tuple(257 * (at * step + 3) for step in (1, 5, 9) for at in range(1 << bits))
+    block = np.packbits(rows, axis=1, bitorder="little").tobytes()
+    content = tiff_of([block], samples=1, bits=bits, tags={262: (3,), 266: (2,), 320: table}, packed_already=True)
+    content = content.replace(struct.pack("<HHII", 259, 4, 1, 8), struct.pack("<HHII", 259, 4, 1, 1))
+    expected = np.dstack([numbers.astype(int) * step + 3 for step in (1, 5, 9)])
+    assert np.array_equal(converted(content), expected)
+
+
 def test_palette_with_alpha_keeps_it() -> None:
     """A second sample beside an index is its alpha, and a palette's colours are never multiplied by it."""
     numbers = np.stack((numbers_of(1, 3)[..., 0], numbers_of(2, 255)[..., 1]), axis=-1)

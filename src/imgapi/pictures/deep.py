@@ -84,7 +84,7 @@ def decode_odd_tiff(content: bytes, page: int) -> Image.Image | None:
     if not tiff_samples.is_needed(directory):
         return None
     samples = orient_deep(tiff_samples.decode(content, directory), directory.orientation)
-    if samples.shape[2] == 1:
+    if samples.shape[2] == 1 and max(directory.bits) > 8:  # noqa: PLR2004 - bits a byte holds
         image = Image.fromarray(np.ascontiguousarray(samples[..., 0]))
     else:
         eight_bits = np.ascontiguousarray((samples >> 8).astype(np.uint8))
@@ -96,7 +96,7 @@ def decode_odd_tiff(content: bytes, page: int) -> Image.Image | None:
 
 def _from_8_bits(pixels: npt.NDArray[np.uint8], *, is_inks: bool, profile: bytes) -> Image.Image:
     if not is_inks:
-        return Image.fromarray(pixels)
+        return Image.fromarray(pixels[..., 0].copy() if pixels.shape[2] == 1 else pixels)
     inks = Image.frombytes("CMYK", (pixels.shape[1], pixels.shape[0]), np.ascontiguousarray(pixels[..., :4]).tobytes())
     if pixels.shape[2] == 4:  # noqa: PLR2004 - no alpha
         return inks

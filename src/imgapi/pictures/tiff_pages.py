@@ -46,6 +46,7 @@ class TiffPage:
         offsets: Where the blocks begin.
         counts: Bytes of each block.
         little_endian: Byte order of samples of more than 8 bits.
+        is_big: The file is a BigTIFF.
         profile: ICC profile, empty without one.
     """
 
@@ -67,6 +68,7 @@ class TiffPage:
     offsets: tuple[int, ...]
     counts: tuple[int, ...]
     little_endian: bool
+    is_big: bool
     profile: bytes
 
 
@@ -99,7 +101,7 @@ def read_pages(content: bytes, *, whole: bool = False) -> Iterator[TiffPage]:
             tag, kind, count, value = struct.unpack_from(order + entry_layout, content, at)
             if tag in _NUMBERS:
                 tags[tag] = _values(content, order, kind, count if whole or tag == _BITS else min(count, 1), value)
-        yield _page(tags, order, place)
+        yield _page(tags, order, place, is_big=big)
         # A file may end without the pointer that ends the chain.
         end = offset + entries * step
         (offset,) = struct.unpack_from(order + next_layout, content.ljust(end + 8, b"\x00")[end:])
@@ -125,7 +127,7 @@ def _values(content: bytes, order: str, kind: int, count: int, value: bytes) -> 
     return struct.unpack_from(f"{order}{count}{layout}", content, offset)
 
 
-def _page(tags: dict[int, tuple[int, ...]], order: str, place: int) -> TiffPage:
+def _page(tags: dict[int, tuple[int, ...]], order: str, place: int, *, is_big: bool) -> TiffPage:
     def one(tag: int, otherwise: int) -> int:
         values = tags.get(tag, ())
         return values[0] if values else otherwise
@@ -155,5 +157,6 @@ def _page(tags: dict[int, tuple[int, ...]], order: str, place: int) -> TiffPage:
         offsets=tags.get(_TILE_OFFSETS if is_tiled else _STRIP_OFFSETS, ()),
         counts=tags.get(_TILE_COUNTS if is_tiled else _STRIP_COUNTS, ()),
         little_endian=order == "<",
+        is_big=is_big,
         profile=bytes(tags.get(_PROFILE, ())) if tags.get(_PROFILE) and max(tags[_PROFILE]) < 256 else b"",  # noqa: PLR2004 - bytes
     )

@@ -31,25 +31,41 @@ _PILLOW_DEPTHS = frozenset({1, 2, 4, 8, 16})
 _FLOAT, _SIGNED = 3, 2
 _DIFFERENCES, _FLOAT_DIFFERENCES = 2, 3
 _PREMULTIPLIED, _NO_ALPHA = 1, 0
+_LOWEST_FIRST, _NOT_COMPRESSED = 2, 1
 _MAX_RAW_BYTES = 512 * 1024 * 1024
 
 
 def is_needed(page: TiffPage) -> bool:
     """Tell whether a page is of a kind that is read here, and not by Pillow."""
     colours = _COLOURS.get(page.photometric)
-    if _is_webp(page):
-        return True
     if colours is None or page.compression not in _PLAIN_COMPRESSIONS or len(set(page.bits)) > 1:
-        return False
+        return _is_webp(page)
     depth, samples = page.bits[0], len(page.bits)
     if samples < colours or not 0 < depth <= 64 or (page.sample_format == _FLOAT and depth not in (16, 32, 64)):  # noqa: PLR2004
         return False
+    if page.is_big and not page.little_endian:
+        # Pillow knows BigTIFF in the other byte order only.
+        return True
     if samples == 1:
-        return depth not in _PILLOW_DEPTHS and (depth, page.sample_format) not in {(32, _FLOAT), (32, _SIGNED)}
+        return _is_odd_alone(page)
     if depth != 8 or samples > colours + 1:  # noqa: PLR2004 - what Pillow reads
         return True
     # Palettes and inks with alpha it refuses, and of grey with alpha in planes of their own it reads the first.
     return samples > colours and (page.photometric in (_PALETTE, _CMYK) or (colours == 1 and page.planes_apart))
+
+
+def _is_odd_alone(page: TiffPage) -> bool:
+    """Tell whether pixels of a single sample are of a kind that Pillow refuses, or gives other values for."""
+    depth = page.bits[0]
+    if page.sample_format == _FLOAT:
+        # It knows one depth, and gets compressed ones wrong in the other byte order.
+        return True
+    if page.sample_format == _SIGNED and depth in (16, 32):
+        return page.compression != _NOT_COMPRESSED and not page.little_endian
+    if depth not in _PILLOW_DEPTHS:
+        return True
+    is_inverted = page.photometric == _WHITE_IS_ZERO and depth == 16  # noqa: PLR2004 - not turned at this depth
+    return is_inverted or (page.photometric == _PALETTE and page.fill_order == _LOWEST_FIRST)
 
 
 def _is_webp(page: TiffPage) -> bool:
@@ -66,7 +82,9 @@ def mode_of(page: TiffPage) -> str:
     if page.photometric == _CMYK:
         return "CMYK"
     grey = page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
-    return "RGBA" if has_alpha(page) else "I;16" if grey else "RGB"
+    if grey and not has_alpha(page):
+        return "I;16" if page.bits[0] > 8 else "L"  # noqa: PLR2004 - bits a byte holds
+    return "RGBA" if has_alpha(page) else "RGB"
 
 
 def has_alpha(page: TiffPage) -> bool:
@@ -246,6 +264,10 @@ def _to_16_bit(numbers: _Numbers, depth: int, sample_format: int) -> Samples:
         # Below zero there is nothing to show.
         signed = numbers.astype(f"i{numbers.dtype.itemsize}") if depth in (8, 16, 32, 64) else numbers.astype(np.int64)
         numbers, depth = np.maximum(signed, 0).astype(np.uint64), depth - 1
+        if numbers.shape[2] == 1 and depth in (15, 31):
+            # Measurements come as they are where they fit, as Pillow gives those that it reads.
+            highest = max(int(numbers.max(initial=0)), _FULL)
+            return np.asarray(numbers * _FULL // highest, np.uint16)
     if depth == 16:  # noqa: PLR2004 - as they are
         return np.asarray(numbers, np.uint16)
     if depth > 16:  # noqa: PLR2004 - the upper half
