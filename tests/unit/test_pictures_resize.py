@@ -172,6 +172,16 @@ def test_sixteen_bit_colour_stays_sixteen_bit() -> None:
     assert decode(resampled.content).size == (12, 8)
 
 
+def test_inks_are_not_smeared() -> None:
+    """Scaled CMYK keeps each ink as sharp as it is: none is halved as chroma is."""
+    columns = np.random.default_rng(3).integers(0, 2, 60).astype(np.uint8) * 255
+    inks = np.zeros((120, 120, 4), np.uint8)
+    inks[..., 1] = np.repeat(columns, 2)
+    scaled = decode(run(encode(Image.fromarray(inks, "CMYK"), "jpeg", quality=95, subsampling=0), max_dim=60).content)
+    expected = Image.fromarray(inks, "CMYK").resize((60, 60), Image.Resampling.LANCZOS)
+    assert np.abs(np.asarray(scaled, int) - np.asarray(expected, int))[..., 1].mean() < 16
+
+
 def test_cmyk_jpeg_stays_cmyk() -> None:
     """A print JPEG keeps its colour space, in range bit by bit and resampled."""
     content = encode(photo("chelsea").convert("CMYK"), "jpeg")

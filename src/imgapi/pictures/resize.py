@@ -140,6 +140,9 @@ def _encode_like(
     turned = oriented_size(1, 2, info.orientation) != (1, 2)
     # 4:2:2 turned by a quarter would be 4:4:0, which the encoder does not offer.
     subsampling = 0 if sampling == 0 or (sampling == 1 and turned) else 2 if sampling < 0 else sampling
+    if image.mode == "CMYK":
+        # No ink is mere chroma: halving magenta and yellow smears what they draw.
+        subsampling = 0
     if resampled or not tables:
         return encode_jpeg(image, profile, subsampling=subsampling)
     return encode_jpeg(image, profile, subsampling=subsampling, tables=tables)
