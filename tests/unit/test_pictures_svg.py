@@ -208,6 +208,19 @@ def test_nested_transform_functions_are_dropped() -> None:
     assert "rotate" in cleaned('<rect transform="rotate(4) scale(2 3)"/>')
 
 
+@pytest.mark.parametrize("octaves", ["2147483647", "1e9", " 4000000000 "])
+def test_octaves_of_noise_that_nobody_sees_are_left_out(octaves: str) -> None:
+    """Noise of any number of octaves is drawn at once, and looks like that of ten."""
+    body = '<filter id="f"><feTurbulence baseFrequency="0.05" numOctaves="{}"/></filter><rect {}'
+    drawn = [
+        render_svg(
+            svg_bytes(body.format(number, 'width="40" height="40" filter="url(#f)"/>')), renderer="resvg", **BOUNDS
+        )
+        for number in ("10", octaves)
+    ]
+    assert np.array_equal(*map(np.asarray, drawn))
+
+
 def test_size_is_bounded_before_rendering() -> None:
     """Pixels beyond the limit are refused, at the intrinsic and at an asked-for size."""
     with pytest.raises(ImageTooLarge, match="10000x10000 pixels; at most 16 megapixels"):
