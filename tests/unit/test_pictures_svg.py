@@ -64,6 +64,21 @@ def test_text_is_drawn_where_a_font_is_installed() -> None:
         assert render_svg(svg_bytes(body), renderer="resvg", **BOUNDS).getbbox() is not None
 
 
+def test_chinese_is_drawn_in_the_family_asked_for() -> None:
+    """Chinese without and with serifs differ, and Latin letters beside it are of the same family."""
+    families = generic_families(cjk=True)
+    if "CJK" not in families.get("sans_serif_family", "") or "CJK" not in families.get("serif_family", ""):
+        if "fonts" in os.environ.get("IMGAPI_TEST_REQUIRE", ""):
+            pytest.fail("fonts with Chinese are required: install fonts-noto-cjk")
+        pytest.skip("no fonts with Chinese, with and without serifs, are installed (Debian: fonts-noto-cjk)")
+    text = '<text y="40" font-size="30" font-family="{}">中文 abc</text>'
+    asked = ("sans-serif", families["sans_serif_family"], "serif", families["serif_family"])
+    drawn = [np.asarray(render_svg(svg_bytes(text.format(family)), renderer="resvg", **BOUNDS)) for family in asked]
+    assert np.array_equal(drawn[0], drawn[1])
+    assert np.array_equal(drawn[2], drawn[3])
+    assert not np.array_equal(drawn[0], drawn[2])
+
+
 @pytest.mark.parametrize(
     ("attributes", "size"),
     [
@@ -218,7 +233,7 @@ def test_octaves_of_noise_that_nobody_sees_are_left_out(octaves: str) -> None:
         )
         for number in ("10", octaves)
     ]
-    assert np.array_equal(*map(np.asarray, drawn))
+    assert np.array_equal(np.asarray(drawn[0]), np.asarray(drawn[1]))
 
 
 def test_size_is_bounded_before_rendering() -> None:

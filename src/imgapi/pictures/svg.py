@@ -15,7 +15,7 @@ from PIL import Image
 from imgapi.errors import CapabilityMissing, ImageTooLarge, InvalidParameter, UnreadableImage
 from imgapi.pictures.chunks import state_colours
 from imgapi.pictures.encode import encode_png
-from imgapi.pictures.fonts import generic_families
+from imgapi.pictures.fonts import families_for
 from imgapi.pictures.limits import check_bytes
 from imgapi.pictures.png_writer import write_samples
 from imgapi.pictures.premultiplied import straighten
@@ -142,7 +142,7 @@ def _render_fully(document: str, scaled: Any, *, has_text: bool) -> bytes:
     import resvg_py
 
     # Keyword arguments of which the type checker knows only that they are strings.
-    families: Any = generic_families() if has_text else {}
+    families: Any = families_for(document) if has_text else {}
     try:
         return bytes(
             resvg_py.svg_to_bytes(
