@@ -236,6 +236,14 @@ def test_octaves_of_noise_that_nobody_sees_are_left_out(octaves: str) -> None:
     assert np.array_equal(np.asarray(drawn[0]), np.asarray(drawn[1]))
 
 
+@pytest.mark.parametrize("more", ["", "<text/>"])
+def test_what_makes_the_renderer_panic_is_refused(more: str) -> None:
+    """A number beyond what the renderer can count is the caller's error, and ends no worker."""
+    body = '<filter id="f"><feOffset dy="999999999999999999990"/></filter><circle cy="20" r="20" filter="url(#f)"/>'
+    with pytest.raises(UnreadableImage, match="can't be rendered"):
+        render_svg(svg_bytes(body + more), renderer="resvg", **BOUNDS)
+
+
 def test_size_is_bounded_before_rendering() -> None:
     """Pixels beyond the limit are refused, at the intrinsic and at an asked-for size."""
     with pytest.raises(ImageTooLarge, match="10000x10000 pixels; at most 16 megapixels"):

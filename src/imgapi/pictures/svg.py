@@ -138,7 +138,7 @@ def _render_with_resvg(root: ET.Element, width: int, height: int) -> bytes:
 
 
 def _render_fully(document: str, scaled: Any, *, has_text: bool) -> bytes:
-    """Render with resvg_py, which has the newest resvg and can be told fonts."""
+    """Render with resvg_py, which has the newest resvg and can be told fonts; a panic is no exception to Python."""
     import resvg_py
 
     # Keyword arguments of which the type checker knows only that they are strings.
@@ -155,7 +155,9 @@ def _render_fully(document: str, scaled: Any, *, has_text: bool) -> bytes:
                 **families,
             )
         )
-    except ValueError as exc:
+    except BaseException as exc:
+        if not isinstance(exc, ValueError) and type(exc).__name__ != _PANIC:
+            raise
         raise UnreadableImage("the svg can't be rendered", detail=str(exc)) from exc
 
 
