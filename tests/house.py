@@ -44,6 +44,7 @@ from imgapi.tasks.run import Bounds, TaskRunner
 from imgapi.tasks.sealing import Seal
 from imgapi.tasks.tables import replicas
 from imgapi.tasks.views import Views
+from imgapi.tasks.written import Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -242,9 +243,8 @@ class House:
         life = Life(
             ledger=ledger,
             changes=changes,
-            seal=seal,
             catalogue=catalogue,
-            requests=REQUESTS,
+            written=Written(seal, REQUESTS),
             remove_bg=cast("RemoveBg", StandInRemoveBg()),
             preparer=cast("Preparer", self.preparer),
             keeper=cast("Keeper", self.keeper),

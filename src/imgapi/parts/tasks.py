@@ -46,6 +46,7 @@ from imgapi.tasks.sealing import Seal, read_or_make_secret
 from imgapi.tasks.signing import derived_secret, read_secret
 from imgapi.tasks.views import Views
 from imgapi.tasks.webhooks import Deliverer
+from imgapi.tasks.written import Written
 
 REQUESTS: Mapping[str, type[EditRequest]] = {
     "change_bg": words.ChangeBgRequest,
@@ -133,9 +134,8 @@ def make_tasks(settings: Settings, clock: Clock, engine: Callable[[Database, str
     life = Life(
         ledger=ledger,
         changes=changes,
-        seal=seal,
         catalogue=catalogue,
-        requests=REQUESTS,
+        written=Written(seal, REQUESTS),
         remove_bg=RemoveBg(
             below.preparer, below.stores.results, keeper.links.write, clock, cut_out_engine(below.by_model)
         ),

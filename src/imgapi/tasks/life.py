@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,23 +11,16 @@ from imgapi.clock import Clock, internet_time
 from imgapi.contract.edits import RemoveBgRequest
 from imgapi.contract.fields import Request
 from imgapi.dashscope.client import DashScope, ModelRetired, Report
-from imgapi.dashscope.faults import classify, to_error
 from imgapi.dashscope.wire import FailedPicture, TaskOutput, TaskStatus, read_pictures
-from imgapi.edits.edit import Candidate, Finished, PreparedPicture, usage
+from imgapi.edits.edit import Candidate, Finished, usage
 from imgapi.edits.models import ModelLimits
 from imgapi.edits.prepare import Inputs, Preparer
 from imgapi.edits.remove_bg import OPERATION, RemoveBg
-from imgapi.errors import (
-    EditFailed,
-    ImgapiError,
-    Overloaded,
-    StillRunning,
-    TaskLost,
-    UpstreamMisconfigured,
-)
+from imgapi.errors import EditFailed, ImgapiError, Overloaded, StillRunning, TaskLost, UpstreamMisconfigured
 from imgapi.results.store import expires_at
 from imgapi.tasks.catalogue import Catalogue, Log
 from imgapi.tasks.changes import Changes
+from imgapi.tasks.endings import billed_on_failure, ending
 from imgapi.tasks.forecast import RunTimes
 from imgapi.tasks.keeping import Keeper, Kept
 from imgapi.tasks.ledger import End, Ledger, public_error
@@ -35,7 +28,7 @@ from imgapi.tasks.pacing import SUBMIT_SHARE, LanePace
 from imgapi.tasks.plan import Outcome
 from imgapi.tasks.polling import Poller
 from imgapi.tasks.record import Billed, Stage, Status, TaskRecord
-from imgapi.tasks.sealing import Seal
+from imgapi.tasks.written import Written
 
 # A submit of unknown fate may run upstream: its place is kept for so many usual run times from when it was sent.
 LOST_RUNS = 1.5
@@ -51,9 +44,8 @@ class Life:
     Args:
         ledger: What is written after each.
         changes: Told when something happens to a task.
-        seal: Opens requests and closes replies.
         catalogue: The edits.
-        requests: The request models, by operation.
+        written: Opens what was written of a task.
         remove_bg: The edit that runs here.
         preparer: Makes inputs fit.
         keeper: Keeps results.
@@ -70,9 +62,8 @@ class Life:
 
     ledger: Ledger
     changes: Changes
-    seal: Seal
     catalogue: Catalogue
-    requests: Mapping[str, type[Request]]
+    written: Written
     remove_bg: RemoveBg
     preparer: Preparer
     keeper: Keeper
@@ -144,7 +135,7 @@ class Life:
     async def _prepare(self, record: TaskRecord) -> Outcome:
         if record.stage is not Stage.ACCEPTED:
             return {Stage.WAITING: Outcome.READY, Stage.SUBMITTED: Outcome.ACCEPTED}.get(record.stage, Outcome.MADE)
-        request = self._request(record)
+        request = self.written.request(record)
         if record.operation == OPERATION:
             async with self._working:
                 return await self._do_here(record, request)
@@ -174,7 +165,7 @@ class Life:
             (Stage.ACCEPTED,),
             stage=Stage.WAITING,
             model=candidate.model,
-            prepared=self.seal.close(json.dumps(kept)),
+            prepared=self.written.seal.close(json.dumps(kept)),
             prepared_at=self.clock.time(),
         )
         return Outcome.READY if is_mine else Outcome.ENDED
@@ -187,7 +178,7 @@ class Life:
         expiry = internet_time(min(map(expires_at, names)))
         links = [link.model_copy(update={"expires_at": expiry}) for link in reply.results]
         reply = reply.model_copy(update={"results": links, "billed": False, "usage": usage(1, 0.0)})
-        sealed = self.seal.close(reply.model_dump_json(exclude_none=True))
+        sealed = self.written.seal.close(reply.model_dump_json(exclude_none=True))
         if await self.ledger.settle(record.id, End(Status.SUCCEEDED, "false", 1, sealed, results=names)):
             self.log.info("edit succeeded", task_id=record.id, upstream_task_id=None)
         return Outcome.ENDED
@@ -215,7 +206,7 @@ class Life:
 
     async def _hand_over(self, record: TaskRecord, candidate: Candidate[Any]) -> Outcome:
         limits = self.catalogue.limits[candidate.model]
-        body = candidate.body(self._request(record), self._pictures(record))
+        body = candidate.body(self.written.request(record), self.written.pictures(record))
         pace = LanePace(self.ledger.database, self.clock, record.lane, SUBMIT_SHARE * limits.submits_per_second)
         with ExitStack() as sending:
             sending.enter_context(self.dashscope.breaker.attempt(candidate.model))
@@ -321,7 +312,7 @@ class Life:
             (Stage.SUBMITTED,),
             stage=Stage.MADE,
             has_place=False,
-            report=self.seal.close(json.dumps(kept)),
+            report=self.written.seal.close(json.dumps(kept)),
             billed="true" if self.is_charged else "false",
             made=len(urls),
         )
@@ -333,13 +324,13 @@ class Life:
     async def _keep(self, record: TaskRecord) -> Outcome:
         if record.stage is not Stage.MADE or record.report is None:
             return Outcome.ENDED
-        report = json.loads(self.seal.open(record.report))
+        report = json.loads(self.written.seal.open(record.report))
         output = TaskOutput.model_validate(report["output"])
         urls, failures = read_pictures(output)
         kept = await self.keeper.keep(urls)
         finished = self._finish(record, report, output, failures, kept)
         reply = self.catalogue.edits[record.operation].reply(finished)
-        sealed = self.seal.close(reply.model_dump_json(exclude_none=True))
+        sealed = self.written.seal.close(reply.model_dump_json(exclude_none=True))
         end = End(Status.SUCCEEDED, record.billed, len(urls), sealed, results=kept.names)
         if await self.ledger.settle(record.id, end):
             self.log.info("edit succeeded", task_id=record.id, upstream_task_id=record.upstream_task_id)
@@ -353,9 +344,9 @@ class Life:
         failures: Sequence[FailedPicture],
         kept: Kept,
     ) -> Finished:
-        prepared = self._prepared(record)
+        prepared = self.written.prepared(record)
         warnings = dict.fromkeys((*prepared["warnings"], *report["warnings"], *kept.warnings))
-        fields = self.requests[record.operation].model_fields
+        fields = self.written.requests[record.operation].model_fields
         return Finished(
             task_id=record.id,
             upstream_task_id=record.upstream_task_id,
@@ -384,7 +375,7 @@ class Life:
         hold = None
         billed: Billed = "false"
         if isinstance(error, TaskLost | StillRunning) or type(error) is ImgapiError:
-            billed = record.billed if record.stage is Stage.MADE else _unknown_after_submit(record)
+            billed = record.billed if record.stage is Stage.MADE else billed_on_failure(record)
         if record.stage is Stage.SUBMITTING and billed == "unknown":
             usual, _ = self.catalogue.times(record.operation, record.model or "", record.wanted).centre_and_spread()
             hold = LOST_RUNS * usual - (self.clock.time() - (record.submitted_at or 0.0))
@@ -400,36 +391,7 @@ class Life:
         if model in self.catalogue.limits:
             await self.ledger.grant(record.lane, self.catalogue.limits[model].running)
 
-    # --- reading what was written
-
-    def _request(self, record: TaskRecord) -> Request:
-        text = self.seal.open(record.request or "")
-        return self.requests[record.operation].model_validate_json(text)
-
-    def _prepared(self, record: TaskRecord) -> dict[str, Any]:
-        read: dict[str, Any] = json.loads(self.seal.open(record.prepared or ""))
-        return read
-
-    def _pictures(self, record: TaskRecord) -> Mapping[str, PreparedPicture]:
-        pictures = self._prepared(record)["pictures"]
-        return {name: PreparedPicture(url, width, height) for name, (url, width, height) in pictures.items()}
-
     def _candidate(self, record: TaskRecord) -> Candidate[Any] | None:
         candidates = self.catalogue.edits[record.operation].candidates
         named = next((each for each in candidates if each.model == record.model), None)
         return None if named is None or named.model in self.catalogue.retired else named
-
-
-def _unknown_after_submit(record: TaskRecord) -> Billed:
-    return "unknown" if record.stage in {Stage.SUBMITTING, Stage.SUBMITTED} else "false"
-
-
-def ending(output: TaskOutput, failures: Sequence[FailedPicture]) -> ImgapiError:
-    """Say why a task ended without a picture."""
-    if output.status is TaskStatus.UNKNOWN:
-        return TaskLost("The upstream no longer knows the task; it was not sent again.", detail="UNKNOWN")
-    if output.code:
-        return to_error(classify(output.code, output.message or ""))
-    if failures:
-        return to_error(classify(failures[0].code, failures[0].message))
-    return EditFailed("The model ended without a picture; try again.", detail="no usable result")

@@ -128,13 +128,13 @@ class TaskRunner:
         new = NewTask(
             id=str(uuid.uuid4()),
             operation=operation,
-            request=self.life.seal.close(stored.model_dump_json(exclude_unset=True)),
+            request=self.life.written.seal.close(stored.model_dump_json(exclude_unset=True)),
             digest=digest,
             wanted=getattr(request, "n", 1),
             lane=lane,
             price=price,
             inputs=names,
-            webhook=None if terms.webhook is None else self.life.seal.close(terms.webhook),
+            webhook=None if terms.webhook is None else self.life.written.seal.close(terms.webhook),
         )
         task_id = new.id
         try:
