@@ -21,7 +21,7 @@ NAME = "imgapi"
 # Tasks outlive deploys, so all builds are one version to DBOS; `plan.live` says what that asks of a change.
 VERSION = "1"
 RESUMED = "imgapi-resumed"
-RESUMED_LOOK_SECONDS = 0.5
+RESUMED_LOOK_SECONDS = 1.0
 _THREADS = 32
 _ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
