@@ -19,9 +19,10 @@ DESCRIPTION = """\
 Nine image endpoints: six AI edits and three local utilities.
 
 Every picture field takes an `http(s)://` URL, a `data:image/…;base64,…` URL, or the URL of a picture sent to `/files`.
-Pictures that a model would refuse are made to fit, and `prepared` says how. Every error is `{"error": …, "code": …, "request_id": …}` with a sentence
-that names the field and the limit. `engine` says what made a picture: `dashscope:<model>`, `onnx:<model>` for a
-cut-out by a matting model, or `local-preview` for what this installation painted itself.
+Pictures that a model would refuse are made to fit, and `prepared` says how. Every error is
+`{"error": …, "code": …, "request_id": …}` with a sentence that names the field and the limit. `engine` says what made a
+picture: `dashscope:<model>`, `onnx:<model>` for a cut-out by a matting model, or `local-preview` for what this
+installation painted itself.
 
 The examples work as they stand: their pictures are drawn by us and served by this service.
 """
