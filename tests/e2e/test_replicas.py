@@ -16,10 +16,11 @@ from postgres import new_postgres
 
 QUERIES_PER_SECOND = 20
 LEAST_USE = 0.9
-# A second as far as this machine can measure it: tests share its cores with the processes that they watch, so a call
-# may be seen this much later than it was sent. Three replicas that kept no common pace would be far above it.
+# Time as far as this machine can measure it: tests share its cores with the processes that they watch, so a call may be
+# seen this much later than it was sent. A late one falls into the next one's second; over five seconds that evens out.
+# Three replicas that kept no common pace would be far above both; `unit/test_tasks_lanes.py` holds the pace exactly.
 JITTER_SECONDS = 0.25
-SECOND = 1.0 - JITTER_SECONDS
+SECOND, FIVE_SECONDS = 1.0 - JITTER_SECONDS, 5.0 - JITTER_SECONDS
 # Many places: what bounds these tasks is the rate.
 RATE, MANY_PLACES, SHORT_TASKS = 2, 40, 40
 # A high rate: what bounds these tasks is the number that may run.
@@ -74,7 +75,8 @@ async def test_three_replicas_keep_the_rate_and_use_it_when_one_is_killed(three:
     three.servers[-1].kill()
     await three.until_told(task_ids, 60.0)
     assert_all_ended(three, await three.ends_of(task_ids))
-    assert three.record.most_submits(MODEL, SECOND) <= RATE
+    assert three.record.most_submits(MODEL, SECOND) <= RATE + 1
+    assert three.record.most_submits(MODEL, FIVE_SECONDS) <= 5 * RATE
     assert three.record.most_looks(SECOND) <= QUERIES_PER_SECOND
     starts = [submit.started for submit in three.record.submits if submit.prompt.startswith("short")]
     assert used_rate(starts, RATE) >= LEAST_USE
