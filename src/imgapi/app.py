@@ -10,6 +10,7 @@ from starlette.types import Lifespan
 
 from imgapi import __version__
 from imgapi.api.access import Access, BodyLimits
+from imgapi.api.door import Door
 from imgapi.api.edits import CutOuts, edits_router
 from imgapi.api.failures import DocumentedErrors, install_handlers
 from imgapi.api.files import Files, files_router
@@ -47,6 +48,8 @@ UTILITIES = {
     "photo_resize": "Resize an uploaded picture",
     "convert_to_png": "Convert a picture to PNG",
 }
+# What is posted there takes a place among the pictures in hand, from its head on.
+UPLOADS = ("/utils/photo_resize", "/utils/convert_to_png", "/files")
 
 
 def create_app(
@@ -100,10 +103,15 @@ def create_app(
     install_document(app, settings.own_url)
     if (keyring := read_keyring(settings)) is not None:
         app.add_middleware(Gate, keyring=keyring, quotas=Quotas(parts.clock))
-    uploads = ("/utils/photo_resize", "/utils/convert_to_png", "/files")
-    app.add_middleware(Access, limits=_body_limits(settings), places=dict.fromkeys(uploads, parts.workers.expecting))
+    app.add_middleware(Access, limits=_body_limits(settings), places=dict.fromkeys(UPLOADS, parts.workers.expecting))
     app.add_middleware(Measured, metrics=parts.metrics)
     return app
+
+
+def door_of(app: FastAPI) -> Door:
+    """Make what turns away who finds the application's line full, for the server's protocol."""
+    parts: Parts = app.state.parts
+    return Door(dict.fromkeys(UPLOADS, parts.workers.check_room), parts.metrics)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """The command line: serve, edit, mcp, emulator, openapi, models, keys, webhooks, doctor."""
 
 import asyncio
+import gc
 import importlib
 import socket
 import sys
@@ -15,7 +16,7 @@ from imgapi.api.keys import new_key
 from imgapi.api.logs import set_up_logs
 from imgapi.api.openapi import written
 from imgapi.api.protocol import DocumentedProtocol
-from imgapi.app import create_app
+from imgapi.app import create_app, door_of
 from imgapi.commands.edit import edit_commands
 from imgapi.commands.mcp_command import mcp
 from imgapi.matting.download import ModelUnavailable
@@ -95,7 +96,7 @@ def serve(host: Host = None, port: Port = None) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        http=DocumentedProtocol,
+        http=DocumentedProtocol.behind(door_of(app)),
         # Longer than proxies keep theirs: who closes an idle connection first may close it on a request.
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         # For the answers of held callers, and for local work, to get out.
@@ -118,6 +119,12 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, runner: TaskRunner) -> None:
         super().__init__(config)
         self._runner = runner
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen; what was made until then stays, so that no search for garbage goes through it again."""
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening; the answers of held callers get out before the connections end."""

@@ -169,7 +169,7 @@ def test_length_said_twice_is_refused(address: tuple[str, int]) -> None:
     with connect(address) as connection:
         connection.sendall(head("/upload", 3, "Transfer-Encoding: chunked") + b"0\r\n\r\n")
         status, _, body = read_answer(connection)
-        assert (status, body["code"]) == (400, "invalid_parameter")
+        assert (status, body["code"]) == (400, "invalid_request")
 
 
 async def test_expected_picture_holds_a_place_for_a_while() -> None:

@@ -13,11 +13,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from imgapi.api.protocol import DocumentedProtocol
+from imgapi.api.protocol import MAX_HEAD_BYTES, MAX_PIPELINED, DocumentedProtocol
 from servers import free_socket, serving
 
 LARGE_BYTES = 30_000_000
 LIVE = b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST = b"GET /live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
 class Hasty(DocumentedProtocol):
@@ -112,6 +113,7 @@ def test_drip_gains_no_time(address: tuple[str, int]) -> None:
     """The whole head has one deadline, however often a byte of it comes."""
     with socket.create_connection(address) as connection:
         began = time.monotonic()
+        connection.sendall(LIVE[:-2])
         while not select.select([connection], [], [], 0.05)[0]:
             connection.sendall(b"A")
         assert connection.recv(100).startswith(b"HTTP/1.1 408")
@@ -190,6 +192,16 @@ def test_who_closes_without_an_answer_has_left_soon(address: tuple[str, int]) ->
         b"GET /live HTTP/1.1\r\nHost: x\r\nA" + b"a" * 200_000,
         b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /live HTTP/1.1\r\nHost : x\r\n\r\n",
+        b"GET /live HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+        b"GET /live HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        b"GET /live HTTP/1.1\r\nHost: x\r\n" + b"A: a\r\n" * (MAX_HEAD_BYTES // 2) + b"\r\n",
+        b"GET /live HTTP/2.0\r\nHost: x\r\n\r\n",
+        b"GET /live\r\n\r\n",
+        b"GET /live HTTP/1.1\nHost: x\n\n",
+        b"GET /live HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n",
+        b"FETCH /live HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /live HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
     ],
 )
 def test_what_is_no_http_is_answered_in_the_documented_shape(address: tuple[str, int], sent: bytes) -> None:
@@ -206,6 +218,59 @@ def test_other_protocols_are_not_spoken(address: tuple[str, int], wanted: bytes)
     sent = LIVE[:-2] + b"Connection: Upgrade\r\nUpgrade: " + wanted + b"\r\nSec-WebSocket-Version: 13\r\n"
     sent += b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     assert read(exchange(address, sent, half_closes=True))[1] == {"size": 0}
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 3\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"]
+)
+def test_body_behind_an_offer_of_another_protocol_is_read(address: tuple[str, int], framing: bytes) -> None:
+    """Some clients offer HTTP/2 with every request; its body is read, and so is the request behind it."""
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    for pieces in ([head + framing + LAST], [head + framing[:-6], framing[-6:] + LAST]):
+        got = exchange(address, *pieces, pause=0.05)
+        assert got.count(b"HTTP/1.1 200") == 2
+        assert got.find(b'{"size":3}') < got.find(b'{"size":0}')
+
+
+def test_fields_behind_a_body_are_nobodys(address: tuple[str, int]) -> None:
+    """What follows the last chunk is passed over, and what is sent behind that is the next request."""
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    got = exchange(address, head + b"2\r\nab\r\n0\r\nHost: y\r\nX: z\r\n\r\n" + LAST)
+    assert got.count(b"HTTP/1.1 200") == 2
+
+
+def test_body_of_many_pieces_arrives_whole(address: tuple[str, int]) -> None:
+    """Chunks of a byte are put together in their order."""
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert read(exchange(address, head + b"1\r\na\r\n" * 50_000 + b"0\r\n\r\n"))[1] == {"size": 50_000}
+
+
+def test_line_of_requests_before_an_answer_is_bounded(address: tuple[str, int]) -> None:
+    """Who sends request after request without reading gets the answers to some and no more."""
+    got = exchange(address, LIVE * (MAX_PIPELINED + 10))
+    assert got.count(b"HTTP/1.1 200") == MAX_PIPELINED + 1
+    assert got.endswith(b"}")
+    assert b"invalid_request" in got.rpartition(b"HTTP/1.1 400")[2]
+
+
+def test_broken_body_in_line_is_refused_behind_the_answers_before_it(address: tuple[str, int]) -> None:
+    """Chunks that are none break the request they belong to, and not the one that is being answered."""
+    head = b"POST /broken HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    got = exchange(address, LIVE + head + b"2\r\nab\r\nZZ\r\n")
+    assert got.count(b"HTTP/1.1 200") == 1
+    assert got.find(b"HTTP/1.1 200") < got.find(b"HTTP/1.1 400")
+
+
+def test_who_leaves_ends_the_request_before_those_in_line(address: tuple[str, int]) -> None:
+    """The request that is worked on hears of the end of its connection, though others were sent behind it."""
+    APPLICATION.left.clear()
+    with socket.create_connection(address) as connection:
+        connection.sendall(b"GET /never HTTP/1.1\r\nHost: x\r\n\r\n" + LIVE)
+        time.sleep(0.05)
+    deadline = time.monotonic() + 2.0
+    while not APPLICATION.left.is_set():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_nonsense_behind_an_answer_changes_nothing(address: tuple[str, int], caplog: pytest.LogCaptureFixture) -> None:

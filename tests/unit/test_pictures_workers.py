@@ -52,6 +52,24 @@ async def test_functions_run_in_other_processes(workers: Workers) -> None:
     assert decode(converted.frames[0]).size == (60, 40)
 
 
+async def test_whoever_answers_goes_before_pictures(workers: Workers) -> None:
+    """Workers leave the cores to the service when it has something to do."""
+    assert await workers.run(os.nice, 0) == os.nice(0) + 5
+
+
+async def test_room_is_asked_for_without_taking_it() -> None:
+    """Whether there is a place can be asked any number of times; a full line says no, but to small pictures."""
+    async with Workers(count=1, max_waiting=1, timeout_seconds=5.0, preload=()) as workers:
+        for _ in range(5):
+            workers.check_room(None)
+        with workers.expecting(None), workers.expecting(1_000_000):
+            with pytest.raises(Overloaded):
+                workers.check_room(1_000_000)
+            workers.check_room(100)
+    with pytest.raises(Overloaded):
+        workers.check_room(100)
+
+
 async def test_processes_are_kept(workers: Workers) -> None:
     """Start-up is paid once: many calls meet the same two processes."""
     assert len({await workers.run(os.getpid) for _ in range(10)}) <= 2

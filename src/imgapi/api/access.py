@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from imgapi.api.failures import BODY_TOO_LARGE, answer_named, error_response
-from imgapi.errors import ImgapiError, InvalidParameter
+from imgapi.errors import ImgapiError
 
 Places: TypeAlias = Mapping[str, Callable[[int | None], AbstractContextManager[None]]]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -103,7 +103,6 @@ class Access:
             with ExitStack() as place:
                 request.state.place = place
                 try:
-                    _refuse_two_lengths(request)
                     self._keep_place(request, body, place)
                 except ImgapiError as exc:
                     await answer_named(request, exc)(scope, receive, exchange.send)
@@ -149,17 +148,6 @@ class Access:
             watching.cancel()
 
 
-def _refuse_two_lengths(request: Request) -> None:
-    """Refuse what two servers could take for requests of different length (RFC 9112, section 6.1).
-
-    Raises:
-        InvalidParameter: It has both a length and chunks.
-    """
-    if "content-length" in request.headers and "transfer-encoding" in request.headers:
-        sentence = "The request has both a Content-Length and a Transfer-Encoding; let your HTTP client write one."
-        raise InvalidParameter(sentence)
-
-
 def take_place(request: Request) -> None:
     """Free the place that was kept for a request, for the call that its handler begins next, before any `await`."""
     request.state.place.close()
@@ -193,7 +181,7 @@ class _Exchange:
             return
         if message["type"] == "http.response.start":
             self.status = int(message["status"])
-            message["headers"] = _guarded(message["headers"], self.request_id)
+            message["headers"] = guarded(message["headers"], self.request_id)
             if self.body is not None and not await self.body.is_over():
                 self._comes_early = True
                 message["headers"].append((b"connection", b"close"))
@@ -207,7 +195,7 @@ class _Exchange:
         await self._send(message)
 
 
-def _guarded(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
+def guarded(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
     """Add the request's id, and what keeps a browser from making more of an answer than it is."""
     given = {name.lower(): value for name, value in headers}
     added = {
@@ -244,7 +232,7 @@ class _Body:
     def __init__(
         self, request: Request, receive: Receive, limits: BodyLimits, memory: _Memory, exchange: _Exchange
     ) -> None:
-        self._path = request.url.path[:200]
+        self._path = request.scope["path"][:200]
         length = request.headers.get("content-length", "")
         self.announced_bytes = int(length) if length.isdecimal() else 0
         self._is_empty = not self.announced_bytes and "transfer-encoding" not in request.headers

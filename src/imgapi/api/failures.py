@@ -100,7 +100,7 @@ def answer_named(request: Request, error: errors.ImgapiError) -> JSONResponse:
 
 def _billed(request: Request, error: errors.ImgapiError) -> bool | str | None:
     """Whether an edit that ended so is paid for: what is refused before it is a task never is."""
-    is_edit = request.method == "POST" and request.url.path.strip("/") in _EDITS
+    is_edit = request.method == "POST" and request.scope["path"].strip("/") in _EDITS
     return False if error.billed is None and is_edit else error.billed
 
 

@@ -1,6 +1,5 @@
 """Reading multipart uploads: one picture and a few small fields, bounded and checked like JSON bodies."""
 
-import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -65,12 +64,32 @@ async def read_form(request: Request, model: type[M], file_field: str = FILE_FIE
         await form.close()
 
 
-class _Parser(MultiPartParser):
-    """Knows whether the form's last boundary came; Starlette takes a form without it for a whole one."""
+class _Upload(UploadFile):
+    """A file that stays in memory, in the pieces in which it came; the bound on bodies counts them."""
 
-    # Files stay in memory, where the bound on bodies counts them; the default writes all above 1 MB to disk.
-    spool_max_size = sys.maxsize
+    def __init__(self, begun: UploadFile) -> None:
+        super().__init__(begun.file, size=0, filename=begun.filename, headers=begun.headers)
+        self._pieces: list[bytes] = []
+
+    async def write(self, data: bytes) -> None:
+        self._pieces.append(data)
+
+    async def seek(self, offset: int) -> None:
+        """Do nothing: it is read whole."""
+
+    async def read(self, size: int = -1) -> bytes:  # noqa: ARG002 - as in the class above
+        return b"".join(self._pieces)
+
+
+class _Parser(MultiPartParser):
+    """Keeps files in memory, and knows whether the form's last boundary came; Starlette doesn't ask for one."""
+
     is_complete = False
+
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        if self._current_part.file is not None:
+            self._current_part.file = _Upload(self._current_part.file)
 
     def on_end(self) -> None:
         self.is_complete = True

@@ -2,11 +2,16 @@
 
 import asyncio
 import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
+from typing import ClassVar, TypeAlias
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+import httptools
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from imgapi.api.access import guarded
 from imgapi.contract.errors import ErrorReply
 
 # How long the head of a request may take, from the first byte on or from when the connection was made.
@@ -18,20 +23,92 @@ HALF_CLOSED_SECONDS = 0.5
 # How long what follows a refused request is taken and dropped: a connection that is closed while bytes arrive is reset,
 # and the refusal lost.
 LINGER_SECONDS = 2.0
+# The same for a request that is well-formed and was turned away at its head.
+DROPPING_SECONDS = 10.0
+# Of one request's head: no client sends as much, and the parser keeps whatever comes.
+MAX_HEAD_BYTES = 64 * 1024
+# Requests that one connection may have sent before the first of them is answered.
+MAX_PIPELINED = 32
+# What is collected of a body before the application gets it, and what it may not have taken when reading pauses.
+PIECE_BYTES = 512 * 1024
+_WHITE_SPACE = b" \t"
+_VERSIONS = frozenset({"1.0", "1.1"})
 
 
-class DocumentedProtocol(H11Protocol):
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that needs no application.
+
+    Attributes:
+        status: Of the answer.
+        sentence: For the caller.
+        code: The same for programs.
+        request_id: Names the request.
+        retry_seconds: When another try is sensible; None where none is.
+    """
+
+    status: HTTPStatus
+    sentence: str
+    code: str = "invalid_request"
+    request_id: str = ""
+    retry_seconds: int | None = None
+
+    def written(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
+        """Write it as HTTP/1.1; the connection ends behind it."""
+        request_id = self.request_id or uuid.uuid4().hex
+        reply = ErrorReply(error=self.sentence, code=self.code, request_id=request_id)
+        body = reply.model_dump_json(exclude_none=True).encode()
+        headers = [
+            *default_headers,
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        if self.retry_seconds is not None:
+            headers.append((b"retry-after", str(self.retry_seconds).encode()))
+        lines = b"".join(b"%b: %b\r\n" % header for header in guarded(headers, request_id))
+        return b"%b%b\r\n%b" % (STATUS_LINE[self.status], lines, body)
+
+
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+Door: TypeAlias = Callable[[bytes, bytes, Headers], Refusal | None]
+_NO_REQUEST = Refusal(HTTPStatus.BAD_REQUEST, "This is not a valid HTTP/1.1 request; send it with an HTTP client.")
+_CUT_OFF = Refusal(HTTPStatus.BAD_REQUEST, "The request ended before it was whole; send all of it.")
+
+
+class DocumentedProtocol(HttpToolsProtocol):
     """Answers a broken request in JSON, and ends connections that only hold a place.
 
     No application sees a broken request, so uvicorn's own words would be plain text.
+
+    Attributes:
+        door: Tells from method, path and header fields which requests are turned away at once: in a rush, hundreds are
+            before the application would have been asked about the first.
     """
+
+    door: ClassVar[Door | None] = None
 
     head_seconds = HEAD_SECONDS
     stalled_seconds = STALLED_SECONDS
     half_closed_seconds = HALF_CLOSED_SECONDS
+    # Where in a request the bytes are that came last; in neither, they are between two.
+    _is_in_head = False
+    _is_in_body = False
+    _is_read_anew = False
+    _head_bytes = 0
     _has_refused = False
+    _drops_body = False
+    # What is said as soon as all requests before the broken one are answered.
+    _refusal: Refusal | None = None
+    # The request that is being answered; `cycle` is the one that was read last.
+    _active: RequestResponseCycle | None = None
     _head_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def behind(cls, door: Door) -> type["DocumentedProtocol"]:
+        """Make a protocol with that door."""
+        return type(cls.__name__, (cls,), {"door": staticmethod(door)})
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Expect a request."""
@@ -39,36 +116,143 @@ class DocumentedProtocol(H11Protocol):
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timers."""
-        self._stop_timers()
+        """Forget the timers; whoever answers hears of it."""
+        self._stop_head_timer()
+        self._stop_stall_timer()
+        if self._active is not None:
+            self._active.disconnected = True
+            self._active.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on; a head that has begun has to end in time."""
-        if self._has_refused:
+        """Read on; a head that has begun has to end in time, and within bounds."""
+        if self._has_refused or self._refusal is not None:
             return
-        super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._stop_head_timer()
-        elif self._head_timer is None and not self.transport.is_closing():
-            self._expect_head()
+        self._unset_keepalive_if_required()
+        try:
+            self._read(data)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self._refuse(_NO_REQUEST)
+        if self._is_in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES and not self._has_refused:
+                self._refuse(_NO_REQUEST)
+        self._time_head()
+
+    def _read(self, data: bytes) -> None:
+        """Feed the parser, which stops behind the head of whoever offers another protocol; here nobody gets one."""
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as exc:
+                data = data[exc.args[0] :]
+                self._read_body_anew()
+            else:
+                return
+
+    def _read_body_anew(self) -> None:
+        """Let a new parser read the body behind a head that the old one took for the end (RFC 9110, section 7.8)."""
+        framing = [header for header in self.headers if header[0] in {b"content-length", b"transfer-encoding"}]
+        lines = b"".join(b"%b: %b\r\n" % header for header in framing)
+        self.parser = httptools.HttpRequestParser(self)
+        self._is_read_anew = True
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % lines)
 
     def _should_upgrade(self) -> bool:
-        """Take whoever asks for another protocol for one who speaks this one (RFC 9110, section 7.8)."""
         return False
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        if not self._is_read_anew:
+            super().on_message_begin()
+            self._is_in_head, self._head_bytes = True, 0
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the target."""
+        if not self._is_read_anew:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field of the head; those that may follow a body in chunks are nobody's."""
+        if self._is_in_head:
+            super().on_header(name, value.rstrip(_WHITE_SPACE))
+
+    def on_headers_complete(self) -> None:
+        """Begin the answer to a request that is one; what raises here is refused as no request."""
+        if self._is_read_anew:
+            self._is_read_anew = False
+            return
+        self._check_head()
+        self._is_in_head, self._is_in_body = False, True
+        door = type(self).door
+        if door is not None and not self._is_answering():
+            refusal = door(self.parser.get_method(), self.url.partition(b"?")[0], self.headers)
+            if refusal is not None:
+                self._drops_body = True
+                self._end_with(refusal, DROPPING_SECONDS)
+                return
+        super().on_headers_complete()
+
+    def _check_head(self) -> None:
+        """Check what the parser doesn't (RFC 9112, sections 2.3, 3.2 and 6.1); ValueError when there is something."""
+        version = self.parser.get_http_version()
+        hosts = [value for name, value in self.headers if name == b"host"]
+        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if (
+            version not in _VERSIONS
+            or len(hosts) > 1
+            or (not hosts and version == "1.1")
+            or codings not in ([], [b"chunked"])
+            or size > MAX_HEAD_BYTES
+            or len(self.pipeline) >= MAX_PIPELINED
+        ):
+            raise ValueError
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._active = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_body(self, body: bytes) -> None:
+        """Collect the body, and wake the application for a large piece of it: to wake it costs as much as to read."""
+        if self._drops_body or self.cycle.response_complete:
+            return
+        self.cycle.body += body
+        if len(self.cycle.body) >= PIECE_BYTES:
+            self.flow.pause_reading()
+            self.cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        """End a request, unless its body is yet to be read."""
+        if self._drops_body:
+            # It has its answer, and nothing more to send.
+            self.transport.close()
+        elif not self.parser.should_upgrade():
+            self._is_in_body = False
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request, or refuse what came in its place."""
+        super().on_response_complete()
+        if self._refusal is not None and not self._is_answering():
+            self._refuse(self._refusal)
+        elif self._is_in_head:
+            self._time_head()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio.Protocol has it so
         """Answer what ended early; what is whole is answered if that is soon, for most clients leave altogether."""
-        if self.transport.is_closing() or self._has_refused:
+        if self.transport.is_closing() or self._has_refused or self._drops_body:
             return False
-        is_begun = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
-        if is_begun or (self.conn.their_state is h11.SEND_BODY and not self.cycle.response_started):
-            self._refuse(HTTPStatus.BAD_REQUEST, "The request ended before it was whole; send all of it.")
-            return False
-        if not self._is_answering() or self.cycle.response_started:
+        if self._is_in_head or (self._is_in_body and not self.cycle.response_started):
+            self._refuse(_CUT_OFF)
+            if self._refusal is None:
+                return False
+        elif self._active is None or self._active.response_started:
             # Whoever closes in the middle of an answer has heard enough; what is written already still goes out.
             return False
-        self.cycle.keep_alive = False
+        else:
+            self._active.keep_alive = False
         self.loop.call_later(self.half_closed_seconds, self.transport.close)
         return True
 
@@ -92,27 +276,28 @@ class DocumentedProtocol(H11Protocol):
 
         self._stall_timer = self.loop.call_later(self.stalled_seconds, look)
 
+    def _time_head(self) -> None:
+        """Give a head its time, from its first byte or the end of what was before it; bodies have limits elsewhere."""
+        if self._is_in_body or self._is_answering():
+            self._stop_head_timer()
+        elif self._head_timer is None and not self.transport.is_closing():
+            self._expect_head()
+
     def _expect_head(self) -> None:
         self._head_timer = self.loop.call_later(self.head_seconds, self._give_up_head)
 
     def _give_up_head(self) -> None:
         self._head_timer = None
-        if self._has_refused or self.transport.is_closing() or self.conn.their_state is not h11.IDLE:
+        if self._has_refused or self.transport.is_closing():
             return
-        if self.conn.trailing_data[0]:
+        if self._is_in_head:
             sentence = f"The head of the request did not arrive within {self.head_seconds:g} s."
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, sentence, "request_timeout")
+            self._refuse(Refusal(HTTPStatus.REQUEST_TIMEOUT, sentence, "request_timeout"))
         else:
             self.transport.close()
 
     def _is_answering(self) -> bool:
-        # There is none before the first request, whatever uvicorn's annotation says.
-        cycle: RequestResponseCycle | None = self.cycle
-        return cycle is not None and not cycle.response_complete
-
-    def _stop_timers(self) -> None:
-        self._stop_head_timer()
-        self._stop_stall_timer()
+        return self._active is not None and not self._active.response_complete
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
@@ -124,37 +309,32 @@ class DocumentedProtocol(H11Protocol):
             self._stall_timer.cancel()
             self._stall_timer = None
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words, in place of which ours go out
-        """Refuse what can't be read as a request, and close the connection."""
-        self._refuse(HTTPStatus.BAD_REQUEST, "This is not a valid HTTP/1.1 request; send it with an HTTP client.")
-
-    def _refuse(self, status: HTTPStatus, sentence: str, code: str = "invalid_request") -> None:
-        self._has_refused = True
-        if self._is_answering():
-            # What the application would answer now goes nowhere.
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
-        if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
-            # An answer is on its way already.
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer what is no request, after those before it, and close the connection."""
+        if self._drops_body:
             self.transport.close()
             return
-        request_id = uuid.uuid4().hex
-        reply = ErrorReply(error=sentence, code=code, request_id=request_id)
-        body = reply.model_dump_json(exclude_none=True).encode()
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"x-request-id", request_id.encode()),
-            (b"connection", b"close"),
-        ]
-        for event in (
-            h11.Response(status_code=status, headers=headers, reason=status.phrase),
-            h11.Data(data=body),
-            h11.EndOfMessage(),
-        ):
-            self.transport.write(self.conn.send(event) or b"")
-        self.conn.send(h11.ConnectionClosed())
+        if self._is_in_body and self.pipeline:
+            # The broken one is still in line; it came last.
+            self.pipeline.popleft()
+            self._is_in_body = False
+        if self._is_answering() and not self._is_in_body:
+            self._refusal = refusal
+            return
+        self._has_refused = True
+        if self._is_in_body and self._active is not None:
+            # What the application would answer now goes nowhere.
+            self._active.disconnected = True
+            self._active.message_event.set()
+            if self._active.response_started:
+                # An answer is on its way already.
+                self.transport.close()
+                return
+        self._end_with(refusal, LINGER_SECONDS)
+
+    def _end_with(self, refusal: Refusal, patience_seconds: float) -> None:
+        self.transport.write(refusal.written(self.server_state.default_headers))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.flow.resume_reading()
-        self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        self.loop.call_later(patience_seconds, self.transport.close)

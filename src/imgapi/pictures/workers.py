@@ -155,6 +155,10 @@ class _Worker:
                 process.wait()
 
 
+def _is_small(size_bytes: int | None) -> bool:
+    return size_bytes is not None and size_bytes <= SMALL_BYTES
+
+
 class Workers:
     """A pool of worker processes with a bounded waiting line; usable from any number of event loops.
 
@@ -269,7 +273,8 @@ class Workers:
         """
         is_kept = True
         with self._lock:
-            self._take_place(is_small=size_bytes is not None and size_bytes <= SMALL_BYTES)
+            self._check_place(is_small=_is_small(size_bytes))
+            self._taken += 1
 
         def give_back() -> None:
             nonlocal is_kept
@@ -284,7 +289,12 @@ class Workers:
             timer.cancel()
             give_back()
 
-    def _take_place(self, *, is_small: bool) -> None:
+    def check_room(self, size_bytes: int | None) -> None:
+        """Ask for a place without taking one; Overloaded when there is none for a picture of so many bytes."""
+        with self._lock:
+            self._check_place(is_small=_is_small(size_bytes))
+
+    def _check_place(self, *, is_small: bool) -> None:
         places = self._places + (self._small_places if is_small else 0)
         if self._is_closed:
             raise Overloaded("the server is shutting down; try again in a moment", retry_after=5.0)
@@ -293,11 +303,11 @@ class Workers:
                 f"{self._taken} pictures are being worked on or waiting, as many as this server takes; "
                 "try again in a moment",
             )
-        self._taken += 1
 
     def _enter(self, call: Call) -> None:
         with self._lock:
-            self._take_place(is_small=call.is_small)
+            self._check_place(is_small=call.is_small)
+            self._taken += 1
             call.future.add_done_callback(self._leave)
             self._line.put(call)
             self._threads.submit(self._serve_next)
