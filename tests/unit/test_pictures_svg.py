@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
 from imgapi.errors import ImageTooLarge, InvalidParameter, UnreadableImage
 from imgapi.pictures.fonts import generic_families
@@ -64,6 +66,31 @@ def test_text_is_drawn_where_a_font_is_installed() -> None:
         assert render_svg(svg_bytes(body), renderer="resvg", **BOUNDS).getbbox() is not None
 
 
+def test_families_are_chosen_among_what_is_installed(tmp_path: Path) -> None:
+    """Each generic family has one in the order of fontconfig; without a family, text has serifs."""
+    for name in ("NotoSans", "NotoSerif", "NotoMono", "Yellowtail", "SedgwickAveDisplay"):
+        (tmp_path / f"{name}-Regular.ttf").touch()
+    (tmp_path / "DejaVuSans.ttf").touch()
+    assert generic_families(folders=(str(tmp_path),)) == {
+        "sans_serif_family": "Noto Sans",
+        "serif_family": "Noto Serif",
+        "monospace_family": "Noto Mono",
+        "cursive_family": "Yellowtail",
+        "fantasy_family": "Sedgwick Ave Display",
+        "font_family": "Noto Serif",
+    }
+
+
+def test_any_font_is_better_than_none(tmp_path: Path) -> None:
+    """Where none of the known families is installed, one of another name is taken; no font is no error."""
+    font = ImageFont.load_default(size=12)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    (tmp_path / "A Damaged Font.ttf").touch()
+    assert generic_families(folders=(str(tmp_path),)) == {}
+    (tmp_path / "Some Font.otf").write_bytes(font.font_bytes)
+    assert set(generic_families(folders=(f"{tmp_path}/.",)).values()) == {"Aileron"}
+
+
 def test_chinese_is_drawn_in_the_family_asked_for() -> None:
     """Chinese without and with serifs differ, and Latin letters beside it are of the same family."""
     families = generic_families(cjk=True)
@@ -88,11 +115,34 @@ def test_chinese_is_drawn_in_the_family_asked_for() -> None:
         ('width="50%" height="100%" viewBox="0 0 50 20"', (25, 20)),
         ("", (300, 150)),
         ('width="10.4" height="40.5001"', (10, 41)),
+        ('width="10.5" height="3.5"', (11, 4)),
+        ('viewBox="0 0 33.3 44.4" height="70"', (53, 70)),
+        ('viewBox="0 0 30 10" width="100 px" height="50"', (150, 50)),
+        ('font-size="20" width="2em" height="4ex"', (40, 40)),
+        ('style="fill:red; font-size: 150%" width="2em" height="1rem"', (48, 24)),
+        ('font-size="large" width="2em" height="1in"', (32, 96)),
     ],
 )
 def test_intrinsic_size_is_what_is_rendered(renderer: str, attributes: str, size: tuple[int, int]) -> None:
     """Both renderers render at the size the header tells."""
     assert render_svg(svg_bytes("<g/>", attributes), renderer=renderer, **BOUNDS).size == size
+
+
+def test_size_with_a_fraction_stretches_nothing() -> None:
+    """What lies on whole pixels stays on them where the drawing ends within one."""
+    image = render_svg(
+        svg_bytes('<rect x="80" width="1" height="40.4"/>', 'width="100.4" height="40.4"'), renderer="resvg", **BOUNDS
+    )
+    assert image.size == (100, 40)
+    assert image.getbbox() == (80, 0, 81, 40)
+    assert image.getpixel((80, 39)) == (0, 0, 0, 255)
+
+
+def test_em_is_sixteen_pixels_beside_text_and_without() -> None:
+    """Lengths in em don't depend on which binding draws."""
+    for more in ("", "<text/>"):
+        image = render_svg(svg_bytes('<rect width="2em" height="2ex"/>' + more), renderer="resvg", **BOUNDS)
+        assert image.getbbox() == (0, 0, 32, 16)
 
 
 def test_another_size_is_rendered_not_resampled(renderer: str) -> None:
@@ -155,6 +205,31 @@ def test_references_within_and_small_rasters_stay() -> None:
     """`#id`, in quotes or not, and an embedded PNG are what drawings are made of."""
     left = cleaned('<use href="#a"/><rect fill="url( \'#b\' )"/><style>.c{mask:url("#d")}</style>')
     assert all(name in left for name in ("#a", "#b", "#d"))
+
+
+def test_text_after_what_is_taken_out_stays() -> None:
+    """A script within a text leaves the letters after it, and its place among its siblings."""
+    root = parse_svg(svg_bytes("<text>a<script>alert(1)</script>b<foreignObject><p>no</p></foreignObject>c</text>"))
+    clean_svg(root)
+    assert "".join(root.itertext()).strip() == "abc"
+    assert len(root[0]) == 2
+
+
+def test_refused_reference_is_not_stood_in_for() -> None:
+    """`href` counts before `xlink:href`, refused or not, as SVG 2 says."""
+    url = f"data:image/png;base64,{base64.b64encode(encode(draw_photo(8, 8), 'PNG')).decode()}"
+    body = f'<image href="elsewhere.png" xlink:href="{url}" width="40" height="40"/>'
+    assert render_svg(svg_bytes(body), renderer="resvg", **BOUNDS).getbbox() is None
+    body = f'<image xlink:href="elsewhere.png" href="{url}" width="40" height="40"/>'
+    assert render_svg(svg_bytes(body), renderer="resvg", **BOUNDS).getbbox() == (0, 0, 40, 40)
+
+
+def test_base64_in_a_url_may_be_escaped() -> None:
+    """A data URL's base64 with `%2B` and `%3D` in it is read, as a URL is."""
+    data = quote(base64.b64encode(encode(draw_photo(8, 8), "PNG")).decode(), safe="")
+    assert "%2B" in data
+    body = f'<image href="data:image/png;base64,{data}" width="40" height="40"/>'
+    assert render_svg(svg_bytes(body), renderer="resvg", **BOUNDS).getbbox() == (0, 0, 40, 40)
 
 
 def test_nothing_is_read_from_disk(renderer: str, tmp_path: Any) -> None:

@@ -2,8 +2,11 @@
 
 import os
 import re
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+
+from PIL import ImageFont
 
 _FOLDERS = (
     "/usr/share/fonts",
@@ -14,32 +17,47 @@ _FOLDERS = (
     "/Library/Fonts",
 )
 _MAX_FILES = 20_000
+_SUFFIXES = (".ttf", ".otf", ".ttc", ".otc")
 
-# Start of a font's file name, its family; the first that is installed is taken.
+# Start of a font's file name, its family; the first that is installed is taken, in fontconfig's own order.
 _CHOICES = {
     "sans_serif_family": (
+        ("NotoSans-", "Noto Sans"),
+        ("DejaVuSans.", "DejaVu Sans"),
         ("Arial", "Arial"),
         ("LiberationSans-", "Liberation Sans"),
-        ("DejaVuSans.", "DejaVu Sans"),
-        ("NotoSans-", "Noto Sans"),
         ("NotoSansCJK", "Noto Sans CJK SC"),
         ("wqy-", "WenQuanYi Zen Hei"),
         ("Helvetica", "Helvetica"),
     ),
     "serif_family": (
-        ("Times New Roman", "Times New Roman"),
-        ("LiberationSerif-", "Liberation Serif"),
-        ("DejaVuSerif.", "DejaVu Serif"),
         ("NotoSerif-", "Noto Serif"),
+        ("DejaVuSerif.", "DejaVu Serif"),
+        ("Times New Roman", "Times New Roman"),
+        ("Times_New_Roman", "Times New Roman"),
+        ("LiberationSerif-", "Liberation Serif"),
         ("NotoSerifCJK", "Noto Serif CJK SC"),
         ("Times", "Times"),
     ),
     "monospace_family": (
-        ("Courier New", "Courier New"),
-        ("LiberationMono-", "Liberation Mono"),
-        ("DejaVuSansMono.", "DejaVu Sans Mono"),
         ("NotoSansMono", "Noto Sans Mono"),
+        ("NotoMono-", "Noto Mono"),
+        ("DejaVuSansMono.", "DejaVu Sans Mono"),
+        ("Courier New", "Courier New"),
+        ("Courier_New", "Courier New"),
+        ("LiberationMono-", "Liberation Mono"),
         ("Courier", "Courier"),
+    ),
+    "cursive_family": (
+        ("Comic Sans MS", "Comic Sans MS"),
+        ("Comic_Sans_MS", "Comic Sans MS"),
+        ("Z003-", "Z003"),
+        ("Yellowtail-", "Yellowtail"),
+    ),
+    "fantasy_family": (
+        ("Impact", "Impact"),
+        ("Papyrus", "Papyrus"),
+        ("SedgwickAveDisplay-", "Sedgwick Ave Display"),
     ),
 }
 
@@ -55,7 +73,7 @@ _CJK = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U000200
 
 
 def families_for(text: str) -> dict[str, str]:
-    """Name an installed family for each generic one, as keyword arguments of resvg; empty without any known font.
+    """Name an installed family for each generic one, as keyword arguments of resvg; empty without any font.
 
     Args:
         text: What is to be drawn, or a document that has it.
@@ -64,29 +82,44 @@ def families_for(text: str) -> dict[str, str]:
 
 
 @cache
-def generic_families(*, cjk: bool = False) -> dict[str, str]:
-    """Name an installed family for each generic one; one that has Chinese, Japanese and Korean where there is one."""
-    installed = _font_files()
-    choices = {name: (_CJK_CHOICES[name] if cjk else ()) + latin for name, latin in _CHOICES.items()}
+def generic_families(*, cjk: bool = False, folders: tuple[str, ...] = _FOLDERS) -> dict[str, str]:
+    """Name an installed family for each generic one, as keyword arguments of resvg; empty without any font.
+
+    Args:
+        cjk: Whether to prefer families that have Chinese, Japanese and Korean.
+        folders: Where fonts are looked for.
+    """
+    installed = _font_files(folders)
+    choices = {name: (_CJK_CHOICES.get(name, ()) if cjk else ()) + latin for name, latin in _CHOICES.items()}
     found = {
         generic: family
         for generic, candidates in choices.items()
         for start, family in reversed(candidates)
         if any(name.startswith(start) for name in installed)
     }
-    standing_in = found.get("sans_serif_family") or next(iter(found.values()), None)
+    standing_in = found.get("sans_serif_family") or next(iter(found.values()), None) or _any_family(installed)
     if standing_in is None:
         return {}
-    generics = (*_CHOICES, "cursive_family", "fantasy_family", "font_family")
-    return {generic: found.get(generic, standing_in) for generic in generics}
+    families = {generic: found.get(generic, standing_in) for generic in _CHOICES}
+    # Browsers draw with serifs where no family is asked for.
+    return families | {"font_family": families["serif_family"]}
+
+
+def _any_family(installed: dict[str, Path]) -> str | None:
+    """Name the family of the first file that is a font."""
+    for name in sorted(installed):
+        if name.lower().endswith(_SUFFIXES):
+            with suppress(OSError):
+                return ImageFont.truetype(installed[name]).getname()[0]
+    return None
 
 
 @cache
-def _font_files() -> frozenset[str]:
-    names: set[str] = set()
-    for folder in _FOLDERS:
-        for _, _, files in os.walk(Path(folder).expanduser()):
-            names.update(files)
-            if len(names) > _MAX_FILES:
-                return frozenset(names)
-    return frozenset(names)
+def _font_files(folders: tuple[str, ...]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for place, _, files in os.walk(Path(folder).expanduser()):
+            found.update((name, Path(place) / name) for name in files)
+            if len(found) > _MAX_FILES:
+                return found
+    return found

@@ -4,7 +4,6 @@ import importlib
 import io
 import struct
 from collections.abc import Callable
-from math import ceil
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -21,7 +20,7 @@ from imgapi.pictures.png_writer import write_samples
 from imgapi.pictures.premultiplied import straighten
 from imgapi.pictures.rasters import decoding
 from imgapi.pictures.svg_clean import clean_svg
-from imgapi.pictures.svg_document import SVG, intrinsic_size, parse_svg, rendered_size
+from imgapi.pictures.svg_document import FONT_SIZE, SVG, intrinsic_size, parse_svg, rendered_size
 
 RENDERERS = ("resvg", "cairosvg")
 _DPI = 96
@@ -121,14 +120,13 @@ def _renderer(name: str) -> Callable[[ET.Element, int, int], bytes]:
 def _render_with_resvg(root: ET.Element, width: int, height: int) -> bytes:
     document = ET.tostring(root, encoding="unicode")
     has_text = next(root.iter(f"{SVG}text"), None) is not None
-    # Told a size, even its own, resvg stretches the drawing by the fraction of a pixel that rounding took.
-    own = tuple(ceil(float(root.get(side, "0"))) for side in ("width", "height"))
-    is_own_size = own == (width, height)
+    # The faster binding can't be told a size.
+    is_own_size = rendered_size(intrinsic_size(root)) == (width, height)
     if is_own_size and not has_text and not _needs_newest_resvg(root):
         drawn = _draw_fast(document)
         if drawn is not None and drawn.shape[:2] == (height, width):
             return state_colours(write_samples(drawn, "RGBA"), None)
-    rendered = _render_fully(document, {} if is_own_size else {"width": width, "height": height}, has_text=has_text)
+    rendered = _render_fully(document, width, height, has_text=has_text)
     if _is_rgba_of(rendered, width, height):
         return state_colours(rendered, None)
     image = _open_rendering(rendered)
@@ -137,7 +135,7 @@ def _render_with_resvg(root: ET.Element, width: int, height: int) -> bytes:
     )
 
 
-def _render_fully(document: str, scaled: Any, *, has_text: bool) -> bytes:
+def _render_fully(document: str, width: int, height: int, *, has_text: bool) -> bytes:
     """Render with resvg_py, which has the newest resvg and can be told fonts; a panic is no exception to Python."""
     import resvg_py
 
@@ -148,8 +146,10 @@ def _render_fully(document: str, scaled: Any, *, has_text: bool) -> bytes:
             resvg_py.svg_to_bytes(
                 svg_string=document,
                 dpi=_DPI,
+                font_size=FONT_SIZE,
                 languages=[_LANGUAGE],
-                **scaled,
+                width=width,
+                height=height,
                 # Reading all fonts of the system costs more than most drawings.
                 skip_system_fonts=not has_text,
                 **families,
@@ -171,7 +171,9 @@ def _draw_fast(document: str) -> NDArray[np.uint8] | None:
     except ImportError:
         return None
     try:
-        drawn, width, height = svg_to_rgba(document, FontDatabase(), options=RenderOptions(dpi=float(_DPI)))
+        drawn, width, height = svg_to_rgba(
+            document, FontDatabase(), options=RenderOptions(dpi=float(_DPI), font_size=FONT_SIZE)
+        )
     except BaseException as exc:
         if isinstance(exc, Exception) or type(exc).__name__ == _PANIC:
             return None

@@ -19,7 +19,7 @@ MAX_EXPANDED_ELEMENTS = 1_000_000
 MAX_OCTAVES = 10
 _MAX_EMBEDDED_PIXELS = 16_000_000
 
-_REMOVED = frozenset({f"{SVG}script", f"{SVG}foreignObject", f"{SVG}handler", f"{SVG}listener"})
+_INERT = frozenset({f"{SVG}script", f"{SVG}foreignObject", f"{SVG}handler", f"{SVG}listener"})
 _HREFS = ("href", f"{XLINK}href")
 _IMAGES = frozenset({f"{SVG}image", f"{SVG}feImage"})
 _EMBEDDABLE = {"jpeg": headers.read_jpeg, "png": headers.read_png, "webp": headers.read_webp, "gif": headers.read_gif}
@@ -43,17 +43,23 @@ def clean_svg(root: Element) -> None:
     Raises:
         ImageTooLarge: References multiply the elements beyond MAX_EXPANDED_ELEMENTS.
     """
-    for parent in root.iter():
-        for child in [child for child in parent if child.tag in _REMOVED]:
-            parent.remove(child)
-        _clean_attributes(parent)
-        if parent.tag == f"{SVG}feTurbulence":
-            _bound_octaves(parent)
-        if parent.tag == f"{SVG}style":
-            parent.text = _clean_css("".join(parent.itertext()))
-            for child in list(parent):
-                parent.remove(child)
+    for element in root.iter():
+        if element.tag in _INERT:
+            _make_inert(element)
+        _clean_attributes(element)
+        if element.tag == f"{SVG}feTurbulence":
+            _bound_octaves(element)
+        if element.tag == f"{SVG}style":
+            element.text = _clean_css("".join(element.itertext()))
+            del element[:]
     _refuse_multiplication(root)
+
+
+def _make_inert(element: Element) -> None:
+    """Leave of an element only its place, which selectors count, and the text after it."""
+    tail = element.tail
+    element.clear()
+    element.tag, element.tail = f"{SVG}desc", tail
 
 
 def _bound_octaves(turbulence: Element) -> None:
@@ -67,6 +73,9 @@ def _bound_octaves(turbulence: Element) -> None:
 
 
 def _clean_attributes(element: Element) -> None:
+    if "href" in element.attrib:
+        # The elder spelling counts only where the younger is missing, not where it is refused.
+        element.attrib.pop(f"{XLINK}href", None)
     for name, value in list(element.attrib.items()):
         local = name.rpartition("}")[2].lower()
         if local == "href":
@@ -134,9 +143,9 @@ def _read_data_url(url: str) -> bytes:
         return b""
     data = url[match.end() :]
     try:
-        return (
-            base64.b64decode("".join(data.split()) + "==") if "base64" in match[1].lower() else unquote_to_bytes(data)
-        )
+        if "base64" in match[1].lower():
+            return base64.b64decode(unquote_to_bytes("".join(data.split())) + b"==")
+        return unquote_to_bytes(data)
     except (binascii.Error, ValueError):
         return b""
 

@@ -1,6 +1,7 @@
 """SVG documents read within bounds, and the size they have on their own."""
 
 import re
+from math import floor
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 
 from defusedxml import DefusedXmlException
@@ -15,10 +16,13 @@ XML = "{http://www.w3.org/XML/1998/namespace}"
 MAX_DEPTH = 200
 MAX_ELEMENTS = 250_000
 
-# CSS 2.1 section 4.3.2, at 96 dpi; em of the initial font size, ex of half of it.
+# What CSS calls medium, in every browser.
+FONT_SIZE = 16.0
+# CSS 2.1 section 4.3.2, at 96 dpi.
 _PIXELS = {"": 1.0, "px": 1.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4, "q": 96 / 101.6, "pt": 96 / 72, "pc": 16.0}
-_PIXELS |= {"em": 16.0, "rem": 16.0, "ex": 8.0, "ch": 8.0}
-_LENGTH = re.compile(r"\s*\+?((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([a-z]*|%)\s*", re.IGNORECASE)
+_FONT_SIZES = {"em": 1.0, "rem": 1.0, "ex": 0.5, "ch": 0.5}
+_LENGTH = re.compile(r"\s*\+?((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)([a-z]*|%)\s*", re.IGNORECASE)
+_STYLED_FONT_SIZE = re.compile(r"(?:^|;)\s*font-size\s*:([^;!]*)", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _WITHOUT_SIZE = (300.0, 150.0)
 _VIEW_BOX_NUMBERS = 4
@@ -76,7 +80,8 @@ def intrinsic_size(root: Element) -> tuple[float, float]:
     """
     box = _view_box(root)
     whole = box or _WITHOUT_SIZE
-    width, height = _length(root.get("width"), whole[0]), _length(root.get("height"), whole[1])
+    font_size = _font_size(root)
+    width, height = _length(root.get("width"), whole[0], font_size), _length(root.get("height"), whole[1], font_size)
     if box is not None and width is None and height is not None:
         return height * box[0] / box[1], height
     if box is not None and height is None and width is not None:
@@ -85,8 +90,10 @@ def intrinsic_size(root: Element) -> tuple[float, float]:
 
 
 def rendered_size(size: tuple[float, float]) -> tuple[int, int]:
-    """Round a size to whole pixels, at least one a side."""
-    return max(1, round(size[0])), max(1, round(size[1]))
+    """Round a size to whole pixels, halves up and at least one a side, as browsers and resvg do."""
+    # What a float is beside a half, it is by the way it was reckoned.
+    width, height = (max(1, floor(round(side, 3) + 0.5)) for side in size)
+    return width, height
 
 
 def _view_box(root: Element) -> tuple[float, float] | None:
@@ -100,18 +107,29 @@ def _view_box(root: Element) -> tuple[float, float] | None:
 _LARGEST = 1e9
 
 
-def _length(text: str | None, whole: float) -> float | None:
+def _length(text: str | None, whole: float, font_size: float) -> float | None:
+    value = _pixels(text, whole, font_size)
+    return None if value is None else _positive(value)
+
+
+def _font_size(root: Element) -> float:
+    """Tell what an em of the root is; a name of a size, which says none in pixels, leaves it as it is."""
+    styled = _STYLED_FONT_SIZE.search(root.get("style", ""))
+    return _pixels(styled[1] if styled else root.get("font-size"), FONT_SIZE, FONT_SIZE) or FONT_SIZE
+
+
+def _pixels(text: str | None, whole: float, font_size: float) -> float | None:
     match = _LENGTH.fullmatch(text or "")
     if match is None:
         return None
     value, unit = float(match[1]), match[2].lower()
     if unit == "%":
-        return _positive(whole * value / 100)
-    factor = _PIXELS.get(unit)
-    return None if factor is None else _positive(value * factor)
+        return whole * value / 100
+    factor = _FONT_SIZES[unit] * font_size if unit in _FONT_SIZES else _PIXELS.get(unit)
+    return None if factor is None else value * factor
 
 
-def _positive(value: float) -> float | None:
+def _positive(value: float) -> float:
     if value <= 0:
         raise UnreadableImage("the svg says it is 0 pixels wide or high")
     return min(value, _LARGEST)
