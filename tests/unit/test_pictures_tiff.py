@@ -1,6 +1,7 @@
 """TIFFs of kinds that Pillow has no mode for, written byte by byte."""
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Mapping
@@ -255,6 +256,53 @@ def test_palette_with_the_lowest_bit_first_is_read(bits: int) -> None:
     content = content.replace(struct.pack("<HHII", 259, 4, 1, 8), struct.pack("<HHII", 259, 4, 1, 1))
     expected = np.dstack([numbers.astype(int) * step + 3 for step in (1, 5, 9)])
     assert np.array_equal(converted(content), expected)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_palette_of_65536_colours_is_read(order: str) -> None:
+    """Sixteen bits an index, as a few scanners write."""
+    indices = numbers_of(1)
+    colours = np.arange(65_536)[:, None] * np.array([1, 7, 31]) % 65_536
+    tags = {262: (3,), 320: tuple(colours.T.reshape(-1).tolist())}
+    content = tiff_of([rows_of(indices, order + "u2")], samples=1, bits=16, order=order, tags=tags)
+    assert np.array_equal(converted(content), colours[indices[..., 0]])
+
+
+def _packed_luminances(numbers: list[list[int]], size: int) -> bytes:
+    """Pack numbers of some bytes as LogL and LogLuv do: for each row the highest bytes, then the next ones."""
+    pieces = []
+    for row in numbers:
+        for place in range(size):
+            column = bytes(number >> 8 * (size - 1 - place) & 255 for number in row)
+            pieces.append(bytes([len(column)]) + column)
+    return b"".join(pieces)
+
+
+@pytest.mark.parametrize(("photometric", "compression"), [(32844, 34676), (32845, 34676), (32845, 34677)])
+@pytest.mark.parametrize("orientation", [1, 3])
+def test_luminances_are_shown(photometric: int, compression: int, orientation: int) -> None:
+    """LogL and LogLuv, 24 and 32 bits, look as libtiff shows them: white at 1, a curve of square roots."""
+    luminance = [[(column + 1) / WIDTH for column in range(WIDTH)]] * HEIGHT
+    # Chromaticities of equal energy: 86 and 194 of 410, by the formulas of the format.
+    if photometric == 32844:
+        block = _packed_luminances([[int(256 * (math.log2(light) + 64)) for light in row] for row in luminance], 2)
+    elif compression == 34676:
+        words = [[int(256 * (math.log2(light) + 64)) << 16 | 86 << 8 | 194 for light in row] for row in luminance]
+        block = _packed_luminances(words, 4)
+    else:
+        words = [[int(64 * (math.log2(light) + 12)) << 14 | 8000 for light in row] for row in luminance]
+        block = b"".join(word.to_bytes(3, "big") for row in words for word in row)
+    samples = 1 if photometric == 32844 else 3
+    tags = {262: (photometric,), 259: (compression,), 274: (orientation,), 339: (2,) * samples}
+    content = tiff_of([block], samples=samples, bits=16, tags=tags, packed_already=True)
+    shown = converted(content) >> 8
+    shown = shown if orientation == 1 else shown[::-1, ::-1]
+    if compression == 34676:
+        expected = np.sqrt(np.array(luminance)) * 255
+        assert np.abs(shown.reshape(HEIGHT, WIDTH, samples) - expected[..., None]).max() <= 4
+    else:
+        assert (np.diff(shown.astype(int).sum(axis=2), axis=1) >= 0).all()
+        assert np.ptp(shown) > 200
 
 
 def test_palette_with_alpha_keeps_it() -> None:

@@ -10,7 +10,7 @@ from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from imgapi.errors import ImageTooLarge, UnreadableImage
 from imgapi.pictures.tiff_pages import TiffPage, read_pages
@@ -23,10 +23,14 @@ _Numbers = npt.NDArray[np.generic]
 _FULL = 65_535
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK = 0, 1, 2, 3, 5
 _COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4}
+_GREY_KINDS = frozenset({_WHITE_IS_ZERO, _BLACK_IS_ZERO, 32844})
 # None, LZW, Deflate (two numbers), PackBits, LZMA, Zstandard: those that know nothing of samples.
 _PLAIN_COMPRESSIONS = frozenset({1, 5, 8, 32946, 32773, 34925, 50000})
 # Each block is a WebP file; Pillow's libtiff is built without it.
 _WEBP = 50001
+# Luminance as logarithm, alone or with chromaticity (LogL and LogLuv), and what packs it.
+_LOG_COLOURS = {32844: 1, 32845: 3}
+_LOG_COMPRESSIONS = frozenset({34676, 34677})
 _PILLOW_DEPTHS = frozenset({1, 2, 4, 8, 16})
 _FLOAT, _SIGNED = 3, 2
 _DIFFERENCES, _FLOAT_DIFFERENCES = 2, 3
@@ -34,12 +38,16 @@ _PREMULTIPLIED, _NO_ALPHA = 1, 0
 _LOWEST_FIRST, _NOT_COMPRESSED = 2, 1
 _MAX_RAW_BYTES = 512 * 1024 * 1024
 
+# libtiff turns luminances into 8 bits a sample when asked for such; Pillow only has to let it.
+TiffImagePlugin.OPEN_INFO[b"II", 32844, (1,), 1, (8,), ()] = ("L", "L")
+TiffImagePlugin.OPEN_INFO[b"II", 32845, (1,), 1, (8, 8, 8), ()] = ("RGB", "RGB")
+
 
 def is_needed(page: TiffPage) -> bool:
     """Tell whether a page is of a kind that is read here, and not by Pillow."""
     colours = _COLOURS.get(page.photometric)
     if colours is None or page.compression not in _PLAIN_COMPRESSIONS or len(set(page.bits)) > 1:
-        return _is_webp(page)
+        return _is_webp(page) or _is_log(page)
     depth, samples = page.bits[0], len(page.bits)
     if samples < colours or not 0 < depth <= 64 or (page.sample_format == _FLOAT and depth not in (16, 32, 64)):  # noqa: PLR2004
         return False
@@ -64,8 +72,9 @@ def _is_odd_alone(page: TiffPage) -> bool:
         return page.compression != _NOT_COMPRESSED and not page.little_endian
     if depth not in _PILLOW_DEPTHS:
         return True
-    is_inverted = page.photometric == _WHITE_IS_ZERO and depth == 16  # noqa: PLR2004 - not turned at this depth
-    return is_inverted or (page.photometric == _PALETTE and page.fill_order == _LOWEST_FIRST)
+    if depth == 16:  # noqa: PLR2004 - at which it turns no grey that counts from white, and knows no palette
+        return page.photometric in (_WHITE_IS_ZERO, _PALETTE)
+    return page.photometric == _PALETTE and page.fill_order == _LOWEST_FIRST
 
 
 def _is_webp(page: TiffPage) -> bool:
@@ -77,11 +86,15 @@ def _is_webp(page: TiffPage) -> bool:
     )
 
 
+def _is_log(page: TiffPage) -> bool:
+    return page.photometric in _LOG_COLOURS and page.compression in _LOG_COMPRESSIONS
+
+
 def mode_of(page: TiffPage) -> str:
     """Tell Pillow's mode that comes nearest to what `decode` gives."""
     if page.photometric == _CMYK:
         return "CMYK"
-    grey = page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
+    grey = page.photometric in _GREY_KINDS
     if grey and not has_alpha(page):
         return "I;16" if page.bits[0] > 8 else "L"  # noqa: PLR2004 - bits a byte holds
     return "RGBA" if has_alpha(page) else "RGB"
@@ -89,6 +102,8 @@ def mode_of(page: TiffPage) -> str:
 
 def has_alpha(page: TiffPage) -> bool:
     """Tell whether a page that is read here has an alpha channel."""
+    if _is_log(page):
+        return False
     colours = _COLOURS[page.photometric]
     if len(page.bits) == colours or (page.photometric == _CMYK and not page.extra_samples):
         return False
@@ -113,6 +128,8 @@ def decode(content: bytes, page: TiffPage) -> Samples:
         OSError: The blocks can't be unpacked.
     """
     depth, samples = page.bits[0], len(page.bits)
+    if _is_log(page):
+        return _from_luminance(content, page)
     if page.compression == _WEBP:
         numbers: _Numbers = _webp_pixels(content, page)
     elif page.planes_apart:
@@ -133,6 +150,29 @@ def decode(content: bytes, page: TiffPage) -> Samples:
     if colours == 1:
         scaled = scaled[..., [0, 0, 0, 1]]
     return _divided(scaled) if page.extra_samples[:1] == (_PREMULTIPLIED,) and colours <= 3 else scaled  # noqa: PLR2004 - inks
+
+
+def _from_luminance(content: bytes, page: TiffPage) -> Samples:
+    """Let libtiff unpack luminances and turn them into what a screen shows: white is 1, the curve a square root."""
+    colours = _LOG_COLOURS[page.photometric]
+    if page.is_tiled or len(page.counts) != len(page.offsets):
+        raise UnreadableImage("the tiff picture's luminances do not lie in strips")
+    tags: list[tuple[int, tuple[int, ...]]] = [
+        (256, (page.width,)),
+        (257, (page.height,)),
+        (258, (8,) * colours),
+        (259, (page.compression,)),
+        (262, (page.photometric,)),
+        (273, page.offsets),
+        (277, (colours,)),
+        (278, (page.block_size[1],)),
+        (279, page.counts),
+        (339, (1,) * colours),
+    ]
+    with Image.open(io.BytesIO(_with_directory(content, tags)), formats=("TIFF",)) as image:
+        image.load()
+        shown = np.asarray(image).reshape(page.height, page.width, colours)
+    return shown.astype(np.uint16) * 257
 
 
 def _webp_pixels(content: bytes, page: TiffPage) -> _Bytes:
