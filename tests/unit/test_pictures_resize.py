@@ -1,5 +1,8 @@
 """The resize rule, and that nothing but pixels and colours leaves."""
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from pictures import (
     encode,
     exif_bytes,
     photo,
+    png_chunk,
     png_claiming,
     svg_bytes,
     swapped_profile,
@@ -147,6 +151,22 @@ def test_palettes_are_resampled_as_colours() -> None:
     assert decode(run(keyed, max_dim=30).content).mode == "RGBA"
     assert decode(run(keyed).content).mode == "P"
     assert "transparency" in decode(run(keyed).content).info
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_clear_grey_of_few_bits_stays_clear(bits: int) -> None:
+    """The grey that a PNG of 1, 2, 4 or 8 bits calls clear is clear after scaling, and no other is."""
+    row = b"\x00" + {1: b"\x0f", 2: b"\x55\xaa", 4: b"\x11\x11\xee\xee", 8: b"\x01" * 4 + b"\xee" * 4}[bits]
+    key = 0 if bits == 1 else 1
+    content = (
+        b"\x89PNG\r\n\x1a\n"
+        + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, bits, 0, 0, 0, 0))
+        + png_chunk(b"tRNS", struct.pack(">H", key))
+        + png_chunk(b"IDAT", zlib.compress(row * 8))
+        + png_chunk(b"IEND", b"")
+    )
+    alpha = decode(run(content, min_dim=80).content).convert("RGBA").getchannel("A")
+    assert (alpha.getpixel((8, 40)), alpha.getpixel((72, 40))) == (0, 255)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "I;16"])

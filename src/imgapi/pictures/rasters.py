@@ -20,6 +20,8 @@ Image.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES
 
 _PLUGINS = {"png": "PNG", "webp": "WEBP", "tiff": "TIFF", "gif": "GIF"}
+# Of the bits a sample in a PNG, whose header comes first.
+_DEPTH_PLACE = 24
 _QUARTER_TURNS = frozenset({5, 6, 7, 8})
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -71,7 +73,12 @@ def open_raster(content: bytes, format_name: str, *, animated: bool = False) -> 
             return JpegImagePlugin.JpegImageFile(io.BytesIO(bare_jpeg(content)))
     if format_name == "png":
         content = read_sound(content).write(animated=animated)
-    return Image.open(io.BytesIO(content), formats=(_PLUGINS[format_name],))
+    image = Image.open(io.BytesIO(content), formats=(_PLUGINS[format_name],))
+    key = image.info.get("transparency")
+    if image.mode == "L" and isinstance(key, int) and format_name == "png":
+        # Pillow stretches samples of 2 and 4 bits over 8, but not the one that is clear.
+        image.info["transparency"] = key * 255 // ((1 << content[_DEPTH_PLACE]) - 1)
+    return image
 
 
 def exif_orientation(exif: bytes) -> int:
