@@ -86,6 +86,13 @@ def test_a_gif_without_frames_is_clear() -> None:
     assert only.getchannel("A").getextrema() == (0, 0)
 
 
+def test_a_gif_frame_without_data_is_clear() -> None:
+    """The smallest GIF that pages count their visitors with, 26 bytes and no pixel in them, is a clear one."""
+    head = b"GIF89a\x01\x00\x01\x00\x00\xff\x00"
+    (only,) = frames(head + b",\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x00;")
+    assert (only.size, only.convert("RGBA").getpixel((0, 0))) == ((1, 1), (0, 0, 0, 0))
+
+
 def test_a_gif_that_ends_before_its_first_frame_is_refused() -> None:
     """Without the trailer, the frames are missing."""
     with pytest.raises(UnreadableImage, match="truncated"):

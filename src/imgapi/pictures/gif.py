@@ -18,7 +18,11 @@ from imgapi.errors import ImageTooLarge
 _IMAGE, _EXTENSION, _TRAILER = 0x2C, 0x21, 0x3B
 _GRAPHIC_CONTROL = 0xF9
 _COLOUR_TABLE, _INTERLACED, _TABLE_SIZE = 0x80, 0x40, 0x07
-_TO_BACKGROUND, _TO_PREVIOUS = 2, 3
+_TO_BACKGROUND = 2
+# Writers knew two numbers for it; browsers take both.
+_TO_PREVIOUS = frozenset({3, 4})
+# The code size, and the block that ends the data.
+_EMPTY_DATA_BYTES = 2
 # Indices of one frame, a byte each; the canvas itself is bounded elsewhere.
 _MAX_FRAME_PIXELS = 100_000_000
 
@@ -138,7 +142,7 @@ def composited_frames(content: bytes) -> Iterator[Image.Image]:
         yield Image.fromarray(canvas)
     for frame in read_frames(content):
         rows, columns = slice(frame.top, frame.top + frame.height), slice(frame.left, frame.left + frame.width)
-        before = canvas[rows, columns].copy() if frame.disposal == _TO_PREVIOUS else None
+        before = canvas[rows, columns].copy() if frame.disposal in _TO_PREVIOUS else None
         _draw(canvas[rows, columns], content, frame)
         opaque = bool(canvas[..., 3].all())
         yield Image.fromarray(canvas[..., :3].copy() if opaque else canvas.copy())
@@ -150,7 +154,9 @@ def composited_frames(content: bytes) -> Iterator[Image.Image]:
 
 def _draw(region: Pixels, content: bytes, frame: GifFrame) -> None:
     height, width = region.shape[:2]
-    if not height or not width:
+    # The smallest GIFs there are say a code size and then no data: browsers draw nothing.
+    has_data = frame.data.stop - frame.data.start > _EMPTY_DATA_BYTES
+    if not height or not width or not has_data:
         return
     indices = _decode(content, frame, height)[:height, :width]
     colours = np.zeros((256, 4), np.uint8)
