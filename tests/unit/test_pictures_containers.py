@@ -93,6 +93,14 @@ def test_a_gif_frame_without_data_is_clear() -> None:
     assert (only.size, only.convert("RGBA").getpixel((0, 0))) == ((1, 1), (0, 0, 0, 0))
 
 
+def test_a_gif_without_colours_is_black() -> None:
+    """Where neither the file nor the frame has a palette, browsers draw in black."""
+    coloured = gif_of((3, 2), ((0, 0, 3, 2), 1, 0))
+    bare = coloured[:10] + b"\x01" + coloured[11:13] + coloured[25:]
+    (only,) = frames(bare)
+    assert only.convert("RGBA").getcolors() == [(6, (0, 0, 0, 255))]
+
+
 def test_a_gif_that_ends_before_its_first_frame_is_refused() -> None:
     """Without the trailer, the frames are missing."""
     with pytest.raises(UnreadableImage, match="truncated"):

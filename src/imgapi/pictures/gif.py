@@ -161,7 +161,8 @@ def _draw(region: Pixels, content: bytes, frame: GifFrame) -> None:
     indices = _decode(content, frame, height)[:height, :width]
     colours = np.zeros((256, 4), np.uint8)
     colours[:, 3] = 255
-    known = np.frombuffer(frame.palette or bytes(value for grey in range(256) for value in (grey,) * 3), np.uint8)
+    # What the palette lacks is black, as in browsers; all of it where there is none.
+    known = np.frombuffer(frame.palette, np.uint8)
     colours[: len(known) // 3, :3] = known.reshape(-1, 3)
     if frame.transparent_index is None:
         region[:] = colours[indices]
