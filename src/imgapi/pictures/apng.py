@@ -24,6 +24,8 @@ _Pixels = npt.NDArray[Any]
 _TO_BACKGROUND, _TO_PREVIOUS = 1, 2
 _OVER = 1
 _COLOURS, _WITH_ALPHA = 3, 4
+# As many as are blended at once, in floats.
+_BAND_ROWS = 64
 _GREY_TYPES = frozenset({0, 4})
 
 
@@ -66,14 +68,19 @@ def _composited(png: SoundPng, decode: Callable[[SoundPng], _Pixels], kind: type
         columns, rows, left, top = struct.unpack(">IIII", frame.control[:16])
         disposal, blending = frame.control[20], frame.control[21]
         region = canvas[top : top + rows, left : left + columns]
-        before = region.copy()
+        before = region.copy() if disposal == _TO_PREVIOUS else None
         drawn = decode(_alone(png, frame))
-        region[:] = _over(drawn, region) if blending == _OVER else drawn
+        if blending == _OVER:
+            for at in range(0, rows, _BAND_ROWS):
+                region[at : at + _BAND_ROWS] = _over(drawn[at : at + _BAND_ROWS], region[at : at + _BAND_ROWS])
+        else:
+            region[:] = drawn
+        del drawn
         yield canvas
         # Before the first frame there was nothing to go back to.
         if disposal == _TO_BACKGROUND or (disposal == _TO_PREVIOUS and not number):
             region[:] = 0
-        elif disposal == _TO_PREVIOUS:
+        elif before is not None:
             region[:] = before
 
 
@@ -92,7 +99,8 @@ def _decode(alone: SoundPng) -> _Pixels:
     has_whole_pixels(alone)
     with open_raster(alone.write(animated=False), "png") as image:
         image.load()
-        return np.asarray(expand_key_colour(image).convert("RGBA"))
+        expanded = expand_key_colour(image)
+        return np.asarray(expanded if expanded.mode == "RGBA" else expanded.convert("RGBA"))
 
 
 def _decode_deep(alone: SoundPng) -> _Pixels:
@@ -112,9 +120,12 @@ def _decode_deep(alone: SoundPng) -> _Pixels:
 
 def _over(top: _Pixels, bottom: _Pixels) -> _Pixels:
     """Lay pixels over others, neither premultiplied."""
-    full = np.iinfo(top.dtype).max
-    front = top[..., 3:].astype(np.float64) / full
-    back = bottom[..., 3:] / full * (1 - front)
+    full = np.float32(np.iinfo(top.dtype).max)
+    front = top[..., 3:].astype(np.float32)
+    back = bottom[..., 3:] * (1 - front / full)
     alpha = front + back
-    colours = (top[..., :3] * front + bottom[..., :3] * back) / np.where(alpha > 0, alpha, 1)
-    return np.rint(np.concatenate((colours, alpha * full), axis=2)).astype(top.dtype)
+    share = front / np.maximum(alpha, 1 / full)
+    laid = np.empty(top.shape, np.float32)
+    laid[..., :3] = bottom[..., :3] + (top[..., :3].astype(np.float32) - bottom[..., :3]) * share
+    laid[..., 3:] = alpha
+    return np.rint(laid, out=laid).astype(top.dtype)

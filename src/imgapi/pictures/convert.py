@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from imgapi.pictures.apng_deep import composited_deep_frames
+from imgapi.pictures.apng import composited_deep_frames
 from imgapi.pictures.chunks import stated_colours, strip_png
 from imgapi.pictures.colour import as_srgb, is_srgb, profile_fits
 from imgapi.pictures.deep import decode_deep, deep_profile, encode_deep_png, is_deep_colour, orient_deep
@@ -57,8 +57,14 @@ def convert_to_png(content: bytes, *, all_frames: bool, limits: PictureLimits, s
         return Converted("tiff", tuple(_convert_pages(content, info, limits)))
     if info.format == "png" and info.deep:
         return Converted("png", tuple(_convert_deep_frames(content, info)))
-    frames = every_frame(content, info, limits)
-    return Converted(info.format, tuple(encode_png(frame, _kept_profile(frame)) for frame in map(as_srgb, frames)))
+    return Converted(info.format, tuple(_convert_frames(content, info, limits)))
+
+
+def _convert_frames(content: bytes, info: PictureInfo, limits: PictureLimits) -> Iterator[bytes]:
+    for frame in every_frame(content, info, limits):
+        stated = stated_colours(content) if info.format == "png" and not frame.info.get("icc_profile") else ()
+        image = as_srgb(frame)
+        yield encode_png(image, _kept_profile(image), stated=stated)
 
 
 def _convert_first(content: bytes, info: PictureInfo) -> bytes:

@@ -6,7 +6,7 @@ from itertools import islice
 from PIL import Image
 
 from imgapi.errors import UnreadableImage
-from imgapi.pictures import bmp, gif, tiff_pages
+from imgapi.pictures import apng, bmp, gif, tiff_pages
 from imgapi.pictures.deep import decode_odd_tiff
 from imgapi.pictures.jpeg_sound import decode_without_end
 from imgapi.pictures.limits import PictureLimits, check_size
@@ -74,6 +74,8 @@ def all_frames(content: bytes, info: PictureInfo, limits: PictureLimits) -> Iter
         frames = gif.composited_frames(content)
     elif info.format == "tiff" and info.frames > 1:
         frames = _tiff_pages(content, info, limits)
+    elif info.format == "png" and info.frames > 1:
+        frames = (orient(frame, info.orientation) for frame in apng.composited_frames(content))
     elif info.frames > 1:
         frames = _seek_frames(content, info, limits)
     else:
@@ -87,10 +89,8 @@ def all_frames(content: bytes, info: PictureInfo, limits: PictureLimits) -> Iter
 
 
 def _seek_frames(content: bytes, info: PictureInfo, limits: PictureLimits) -> Iterator[Image.Image]:
-    with open_raster(content, info.format, animated=True) as image:
-        # The default image of an APNG that is not part of its animation.
-        hidden = 1 if getattr(image, "default_image", False) else 0
-        for number in range(hidden, info.frames + hidden):
+    with open_raster(content, info.format) as image:
+        for number in range(info.frames):
             image.seek(number)
             check_size(*image.size, max_pixels=limits.max_pixels, max_side=limits.max_side)
             image.load()

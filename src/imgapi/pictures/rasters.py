@@ -59,8 +59,8 @@ def _sentence(format_name: str, exc: Exception) -> str:
     return f"the {format_name} picture is damaged and can't be decoded; save it anew and send that"
 
 
-def open_raster(content: bytes, format_name: str, *, animated: bool = False) -> Image.Image:
-    """Read the header of a JPEG, PNG, WebP, TIFF or GIF; pixels come with `load()`. An APNG opens still by default.
+def open_raster(content: bytes, format_name: str) -> Image.Image:
+    """Read the header of a JPEG, PNG, WebP, TIFF or GIF; pixels come with `load()`. An APNG opens still.
 
     Both belong inside `decoding`, after the limits were checked.
     """
@@ -72,7 +72,7 @@ def open_raster(content: bytes, format_name: str, *, animated: bool = False) -> 
             # Pillow stumbles over stray bytes and odd application segments that mean nothing to the pixels.
             return JpegImagePlugin.JpegImageFile(io.BytesIO(bare_jpeg(content)))
     if format_name == "png":
-        content = read_sound(content).write(animated=animated)
+        content = read_sound(content).write(animated=False)
     image = Image.open(io.BytesIO(content), formats=(_PLUGINS[format_name],))
     key = image.info.get("transparency")
     if image.mode == "L" and isinstance(key, int) and format_name == "png":
