@@ -81,6 +81,29 @@ def test_families_are_chosen_among_what_is_installed(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "style",
+    [
+        'font-family="No Such Sans, Arial"',
+        'style="font-family: Helvetica; fill: black"',
+        "style=\"font: 40px 'Segoe UI'\"",
+        'class="words"',
+    ],
+)
+def test_well_known_families_have_stand_ins(style: str) -> None:
+    """Where Arial and its like are missing, letters come without serifs, wherever the family is named."""
+    families = generic_families()
+    if not families or families["sans_serif_family"] == families["serif_family"]:
+        pytest.skip("no fonts with and without serifs are installed")
+    text = '<style>.words {{ font-family: "Arial" }}</style><text y="60" font-size="40" {}>Mgil</text>'
+    drawn = [
+        np.asarray(render_svg(svg_bytes(text.format(named)), renderer="resvg", **BOUNDS))
+        for named in (style, 'font-family="Liberation Sans, Arial, sans-serif"', 'font-family="No Such Family"')
+    ]
+    assert np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+
+
 def test_any_font_is_better_than_none(tmp_path: Path) -> None:
     """Where none of the known families is installed, one of another name is taken; no font is no error."""
     font = ImageFont.load_default(size=12)

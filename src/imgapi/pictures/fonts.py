@@ -72,6 +72,35 @@ _CJK_CHOICES = {
 _CJK = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
 
 
+# Families that drawings name alone, and what fontconfig would draw them with; resvg itself would use serifs for all.
+_STAND_INS = (
+    (re.compile(r"\b(?:mono|courier|consolas|menlo|monaco)\b", re.IGNORECASE), "'Liberation Mono', monospace"),
+    (re.compile(r"\b(?:arial|helvetica)\b", re.IGNORECASE), "'Liberation Sans', sans-serif"),
+    (re.compile(r"\btimes\b", re.IGNORECASE), "'Liberation Serif', serif"),
+    (
+        re.compile(
+            r"\b(?:sans|verdana|tahoma|trebuchet|segoe|calibri|roboto|ubuntu|lato|inter|system-ui)\b|-apple-system",
+            re.IGNORECASE,
+        ),
+        "sans-serif",
+    ),
+)
+_DECLARATION = re.compile(r"((?<![\w-])font(?:-family)?\s*:)([^;{}!]+)", re.IGNORECASE)
+
+
+def with_stand_ins(families: str) -> str:
+    """Add to a list of families what stands in for those that may be missing; one of unknown names stays as it is."""
+    for names, stand_ins in _STAND_INS:
+        if names.search(families):
+            return f"{families.rstrip()}, {stand_ins}"
+    return families
+
+
+def with_stand_ins_in_css(css: str) -> str:
+    """Do the same in every declaration of a font in CSS."""
+    return _DECLARATION.sub(lambda match: match[1] + with_stand_ins(match[2]), css)
+
+
 def families_for(text: str) -> dict[str, str]:
     """Name an installed family for each generic one, as keyword arguments of resvg; empty without any font.
 

@@ -14,7 +14,7 @@ from PIL import Image
 from imgapi.errors import CapabilityMissing, ImageTooLarge, InvalidParameter, UnreadableImage
 from imgapi.pictures.chunks import state_colours
 from imgapi.pictures.encode import encode_png
-from imgapi.pictures.fonts import families_for
+from imgapi.pictures.fonts import families_for, with_stand_ins, with_stand_ins_in_css
 from imgapi.pictures.limits import check_bytes
 from imgapi.pictures.png_writer import write_samples
 from imgapi.pictures.premultiplied import straighten
@@ -118,8 +118,10 @@ def _renderer(name: str) -> Callable[[ET.Element, int, int], bytes]:
 
 
 def _render_with_resvg(root: ET.Element, width: int, height: int) -> bytes:
-    document = ET.tostring(root, encoding="unicode")
     has_text = next(root.iter(f"{SVG}text"), None) is not None
+    if has_text:
+        _name_stand_ins(root)
+    document = ET.tostring(root, encoding="unicode")
     # The faster binding can't be told a size.
     is_own_size = rendered_size(intrinsic_size(root)) == (width, height)
     if is_own_size and not has_text and not _needs_newest_resvg(root):
@@ -133,6 +135,16 @@ def _render_with_resvg(root: ET.Element, width: int, height: int) -> bytes:
     return encode_png(
         image if image.size == (width, height) else image.resize((width, height), Image.Resampling.LANCZOS)
     )
+
+
+def _name_stand_ins(root: ET.Element) -> None:
+    for element in root.iter():
+        if element.tag == f"{SVG}style":
+            element.text = with_stand_ins_in_css(element.text or "")
+        if (families := element.get("font-family")) is not None:
+            element.set("font-family", with_stand_ins(families))
+        if (css := element.get("style")) is not None:
+            element.set("style", with_stand_ins_in_css(css))
 
 
 def _render_fully(document: str, width: int, height: int, *, has_text: bool) -> bytes:
