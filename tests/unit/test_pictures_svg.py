@@ -17,6 +17,7 @@ from PIL import Image, ImageFont
 from imgapi.errors import ImageTooLarge, InvalidParameter, UnreadableImage
 from imgapi.pictures.fonts import generic_families
 from imgapi.pictures.premultiplied import straighten
+from imgapi.pictures.signatures import sniff_format
 from imgapi.pictures.svg import render_svg, render_svg_png
 from imgapi.pictures.svg_clean import clean_svg
 from imgapi.pictures.svg_document import parse_svg
@@ -297,6 +298,35 @@ def test_hostile_documents_are_refused(content: bytes, words: str) -> None:
     """Entities, depth and breadth are refused before a renderer sees the document."""
     with pytest.raises(UnreadableImage, match=words):
         render_svg(content, renderer="resvg", **BOUNDS)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("GBK", "中文"),
+        ("gb2312", "中文"),
+        ("GB18030", "中文"),
+        ("Big5", "中文"),
+        ("Shift_JIS", "日本"),
+        ("EUC-KR", "한국"),
+        ("windows-1251", "Привет"),
+        ("UTF-16", "中文"),
+    ],
+)
+def test_encodings_of_letters_are_read(encoding: str, text: str) -> None:
+    """What the declaration says of the bytes holds, for Chinese, Japanese and Korean too."""
+    lead = f'<?xml version="1.0" encoding="{encoding}"?>{SVG_LEAD}'
+    content = f'{lead} width="9" height="9"><title>{text}</title></svg>'.encode(encoding)
+    assert parse_svg(content)[0].text == text
+    assert sniff_format(content) == "svg"
+
+
+@pytest.mark.parametrize("encoding", ["no-such", "rot13", "base64", "gbk"])
+def test_encodings_that_do_not_fit_are_refused(encoding: str) -> None:
+    """An unknown encoding, one of no letters, and bytes that are none of the encoding's."""
+    content = f'<?xml version="1.0" encoding="{encoding}"?>{SVG_LEAD}><title>'.encode() + b"\xff\xff</title></svg>"
+    with pytest.raises(UnreadableImage):
+        parse_svg(content)
 
 
 def test_references_that_multiply_are_refused() -> None:

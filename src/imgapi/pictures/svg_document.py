@@ -1,5 +1,6 @@
 """SVG documents read within bounds, and the size they have on their own."""
 
+import codecs
 import re
 from math import floor
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
@@ -26,6 +27,11 @@ _STYLED_FONT_SIZE = re.compile(r"(?:^|;)\s*font-size\s*:([^;!]*)", re.IGNORECASE
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _WITHOUT_SIZE = (300.0, 150.0)
 _VIEW_BOX_NUMBERS = 4
+
+
+# Encodings of more than a byte a character, which the parser leaves to its caller.
+_DECLARED_ENCODING = re.compile(rb"<\?xml[^>]*?\sencoding\s*=\s*[\"']([a-z][\w.-]*)", re.IGNORECASE)
+_WIDE_ENCODINGS = frozenset({"gb2312", "gbk", "gb18030", "big5", "shift_jis", "cp932", "euc_jp", "euc_kr", "cp949"})
 
 
 class _BoundedBuilder(TreeBuilder):
@@ -57,7 +63,7 @@ def parse_svg(content: bytes) -> Element:
     """
     parser = DefusedXMLParser(target=_BoundedBuilder(), forbid_entities=True, forbid_external=True)
     try:
-        parser.feed(content)
+        parser.feed(_decode_wide(content))
         root: Element = parser.close()
     except DefusedXmlException as exc:
         raise UnreadableImage("the svg declares XML entities, which are refused; write them out") from exc
@@ -71,6 +77,13 @@ def parse_svg(content: bytes) -> Element:
     if root.tag != f"{SVG}svg":
         raise UnreadableImage("the XML document's root is not an svg element of the SVG namespace")
     return root
+
+
+def _decode_wide(content: bytes) -> bytes | str:
+    """Decode a document in a Chinese, Japanese or Korean encoding; any other stays as it is."""
+    declared = _DECLARED_ENCODING.match(content)
+    name = codecs.lookup(declared[1].decode("ascii")).name if declared else ""
+    return content.decode(name) if name in _WIDE_ENCODINGS else content
 
 
 def intrinsic_size(root: Element) -> tuple[float, float]:
