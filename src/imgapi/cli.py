@@ -23,6 +23,7 @@ from imgapi.matting.download import ModelUnavailable
 from imgapi.matting.model_files import FileState, ModelFiles
 from imgapi.matting.models import MODELS, KnownModel, ModelChoice, choose
 from imgapi.matting.progress import showing
+from imgapi.parts.memory import settle_memory
 from imgapi.parts.pixels import model_files, picture_limits
 from imgapi.parts.tasks import webhook_secret
 from imgapi.parts.upstream import emulator_alone
@@ -73,6 +74,7 @@ def _is_loopback(host: str) -> bool:
 @cli.command()
 def serve(host: Host = None, port: Port = None) -> None:
     """Serve the nine endpoints."""
+    settle_memory()
     settings = _settings(host=host, port=port)
     set_up_logs(settings.log_format, settings.log_level)
     try:
