@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 import uvicorn
+from fastapi import FastAPI
 
 from imgapi import __version__
 from imgapi.api.keys import new_key
@@ -29,7 +30,6 @@ from imgapi.parts.tasks import webhook_secret
 from imgapi.parts.upstream import emulator_alone
 from imgapi.settings import Settings, SettingsInvalidError, read_settings
 from imgapi.tasks.database import DatabaseUnusableError
-from imgapi.tasks.run import TaskRunner
 
 EXIT_FAILED, EXIT_SETTINGS = 1, 78
 ANSWER_SECONDS = 5
@@ -104,7 +104,7 @@ def serve(host: Host = None, port: Port = None) -> None:
         # For the answers of held callers, and for local work, to get out.
         timeout_graceful_shutdown=ANSWER_SECONDS,
     )
-    server = _Server(config, app.state.parts.runner)
+    server = _Server(config, app)
     server.run()
     if not server.started:
         raise SystemExit(EXIT_FAILED)
@@ -115,22 +115,25 @@ class _Server(uvicorn.Server):
 
     Args:
         config: As uvicorn takes it.
-        runner: Whose callers are told.
+        app: The application, whose callers are told.
     """
 
-    def __init__(self, config: uvicorn.Config, runner: TaskRunner) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
-        self._runner = runner
+        self._app = app
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen; what was made until then stays, so that no search for garbage goes through it again."""
+        """Begin to listen, with all made that stays: no request waits for it, no search for garbage goes through it."""
+        for route in self._app.routes:
+            # FastAPI completes its routes when it is first asked for one, which takes as long as fifty requests.
+            route.matches({"type": "http", "method": "GET", "path": "/", "headers": []})
         await super().startup(sockets)
         gc.collect()
         gc.freeze()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening; the answers of held callers get out before the connections end."""
-        self._runner.stop()
+        self._app.state.parts.runner.stop()
         await super().shutdown(sockets)
 
 
