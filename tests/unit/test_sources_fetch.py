@@ -302,6 +302,36 @@ async def test_answers_that_are_not_http_are_survived(site: Site, answer: Answer
             await fetcher.fetch("http://photos.example/a")
 
 
+async def test_an_endless_row_of_interim_answers_is_left(site: Site) -> None:
+    """The status 100 over and over, which the HTTP library drops unseen, does not keep the event loop busy."""
+    sent = 0
+
+    async def flood(writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        while True:
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+            await writer.drain()
+            sent += 1
+
+    site.pages["/a"] = flood
+    async with open_fetcher(site) as (fetcher, _):
+        with pytest.raises(SourceUnreachable, match="did not answer in HTTP"):
+            await fetcher.fetch("http://photos.example/a")
+    assert sent
+
+
+async def test_a_body_of_crumbs_is_left(site: Site) -> None:
+    """A body in chunks of one byte costs the event loop a moment each; only so many are taken, and some always are."""
+    limits = FetchLimits(max_bytes=1_000_000, deadline_seconds=5.0)
+    head = "HTTP/1.1 200 OK\nTransfer-Encoding: chunked"
+    site.pages["/few"] = reply(head, b"1\r\nx\r\n" * 900 + b"0\r\n\r\n")
+    site.pages["/many"] = reply(head, b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n")
+    async with open_fetcher(site, limits=limits) as (fetcher, _):
+        assert (await fetcher.fetch("http://photos.example/few")).content == b"x" * 900
+        with pytest.raises(SourceUnreachable, match="crumbs"):
+            await fetcher.fetch("http://photos.example/many")
+
+
 async def test_private_sources_may_be_allowed(site: Site) -> None:
     """For development the loopback is fetched, on any port, and marked as private; a public host stays public."""
     site.pages["/a"] = picture()

@@ -74,6 +74,7 @@ async def open_network(
             extensions={"timeout": {"connect": _CONNECT_SECONDS}},
         ) as response,
     ):
+        backend.is_awaiting_head = False
         yield Reply(response.status, httpx.Headers(response.headers), response.aiter_stream())
 
 

@@ -19,6 +19,10 @@ from imgapi.sources.urls import MAX_URL_CHARACTERS, WEB_PORTS, CheckedUrl, check
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _OK = 200
+# Each piece of a body costs the event loop a moment, however small it is (an HTTP chunk of one byte takes six); so many
+# may be small.
+_FREE_PIECES = 1000
+_LEAST_PIECE_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +216,8 @@ class Fetcher:
             count += len(chunk)
             if count > max_bytes:
                 raise ImageTooLarge(f"The picture at {place} has more than the allowed {max_bytes} bytes.")
+            if len(chunks) > _FREE_PIECES and count < len(chunks) * _LEAST_PIECE_BYTES:
+                raise SourceUnreachable(f"The download from {place} failed: its body comes in crumbs of a few bytes.")
         return b"".join(chunks)
 
 

@@ -7,6 +7,7 @@ itself is still what the Host header, SNI and the certificate check use.
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
@@ -24,6 +25,10 @@ Resolver: TypeAlias = Callable[[str, int], Awaitable[Sequence[Address]]]
 _MAX_ATTEMPTS = 4
 # A hostile name server can hold each look-up; a pool of their own keeps file work off the same threads.
 _LOOK_UP_THREADS = 16
+# The head of an answer, read a little at a time: interim answers ("100 Continue") are dropped unseen by the HTTP
+# library, and an endless row of them would keep it, and with it the event loop, busy until the deadline.
+_MAX_HEAD_BYTES = 64 * 1024
+_HEAD_PIECE_BYTES = 8 * 1024
 
 
 class SystemResolver:
@@ -43,10 +48,61 @@ class SystemResolver:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
+class _BoundedHead(httpcore.AsyncNetworkStream):
+    """A connection from which only so much is read before the head of the answer is there.
+
+    Args:
+        stream: The connection.
+        is_awaiting_head: Whether the head is still to come.
+    """
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream, is_awaiting_head: Callable[[], bool]) -> None:
+        self._stream = stream
+        self._is_awaiting_head = is_awaiting_head
+        self._left_bytes = _MAX_HEAD_BYTES
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's interface
+        """Read what has come.
+
+        Raises:
+            httpcore.RemoteProtocolError: The head is longer than any that is read.
+        """
+        if not self._is_awaiting_head():
+            return await self._stream.read(max_bytes, timeout)
+        if self._left_bytes <= 0:
+            raise httpcore.RemoteProtocolError("the head of the answer does not end")
+        data = await self._stream.read(min(max_bytes, _HEAD_PIECE_BYTES), timeout)
+        self._left_bytes -= len(data)
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as above
+        """Send."""
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - as above
+    ) -> httpcore.AsyncNetworkStream:
+        """Go on under TLS."""
+        stream = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        return _BoundedHead(stream, self._is_awaiting_head)
+
+    def get_extra_info(self, info: str) -> object:
+        """Tell about the connection."""
+        return self._stream.get_extra_info(info)
+
+
 class GuardedBackend(httpcore.AsyncNetworkBackend):
     """Resolves a host, refuses it unless all its addresses are reachable, and dials exactly those addresses.
 
-    Made for one exchange: `dialled_private` tells about the connection it opened.
+    Made for one exchange: `dialled_private` tells about the connection it opened, and `is_awaiting_head` is to be told
+    when the head of the answer is there.
 
     Args:
         resolve: How names are looked up.
@@ -63,6 +119,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         self._allow_private = allow_private
         self._network = network
         self.dialled_private = False
+        self.is_awaiting_head = True
 
     async def connect_tcp(
         self,
@@ -85,10 +142,16 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         attempts = addresses[:_MAX_ATTEMPTS]
         for address in attempts[:-1]:
             try:
-                return await self._network.connect_tcp(str(address), port, timeout, local_address, socket_options)
+                stream = await self._network.connect_tcp(str(address), port, timeout, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 continue
-        return await self._network.connect_tcp(str(attempts[-1]), port, timeout, local_address, socket_options)
+            return self._bounded(stream)
+        return self._bounded(
+            await self._network.connect_tcp(str(attempts[-1]), port, timeout, local_address, socket_options)
+        )
+
+    def _bounded(self, stream: httpcore.AsyncNetworkStream) -> httpcore.AsyncNetworkStream:
+        return _BoundedHead(stream, lambda: self.is_awaiting_head)
 
     async def _find_addresses(self, host: str, port: int) -> Sequence[Address]:
         try:
