@@ -2,12 +2,14 @@
 
 import io
 import struct
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from imgapi.errors import UnreadableImage
+from imgapi.pictures.bmp_runs import decode_runs
 from imgapi.pictures.convert import convert_to_png
 from imgapi.pictures.limits import PictureLimits
 from imgapi.pictures.probe import probe
@@ -198,3 +200,18 @@ def test_a_bmp_that_cannot_be_is_refused(content: bytes, words: str) -> None:
     """Missing pixels and headers that contradict themselves are told, never guessed at."""
     with pytest.raises(UnreadableImage, match=words):
         pixels_of(content)
+
+
+@pytest.mark.parametrize(
+    ("bits", "step"), [(8, b"\x00\x02\x00\x00"), (4, b"\x00\x03\x00\x00"), (8, b"\x01\x01\x00\x02\x00\x00")]
+)
+def test_a_flood_of_escapes_costs_little_more_than_its_bytes(bits: int, step: bytes) -> None:
+    """Moves, short literals and single runs in turn are drawn without an array for each."""
+    content, pixels = step * 60_000 + b"\x00\x01", bytearray(1000)
+    begun = time.process_time()
+    for number in range(60_000):
+        pixels[number % 500 : number % 500 + 3] = content[number : number + 3]
+    plain = time.process_time() - begun
+    begun = time.process_time()
+    decode_runs(content, 1000, 1000, bits)
+    assert time.process_time() - begun < 25 * plain

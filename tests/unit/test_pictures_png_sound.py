@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -172,3 +173,17 @@ def test_an_animation_counts_as_far_as_it_is_consistent(
     assert shown == greys
     kept = resize(content, min_dim=1, max_dim=10, limits=LIMITS, svg_renderer="resvg")
     assert probe(kept.content, LIMITS).frames == len(greys)
+
+
+def test_pixels_far_beyond_the_header_are_not_unfolded() -> None:
+    """A few bytes that unfold to 64 MB behind an 8 by 8 header cost no memory, and the picture is read as it is."""
+    image = encode(Image.new("RGB", (8, 8), (10, 20, 30)), "PNG")
+    bomb = zlib.compress(bytes(64_000_000))
+    content = image[:33] + png_chunk(b"IDAT", bomb) + png_chunk(b"IEND", b"")
+    tracemalloc.start()
+    try:
+        assert not has_whole_pixels(read_sound(content))
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
+    assert len(convert(content)) == 1

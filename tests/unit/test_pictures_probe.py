@@ -195,6 +195,22 @@ def test_bytes_and_frames_are_bounded() -> None:
         probe(svg_bytes(), PictureLimits(max_svg_bytes=10))
 
 
+def test_a_jpeg_made_to_keep_decoders_busy_is_refused() -> None:
+    """Hundreds of nearly empty scans, or segments without end, are told from the markers; a usual file's pass."""
+    jpeg = encode(draw_photo(64, 48), "JPEG", progressive=True)
+    assert probe(jpeg, LIMITS).format == "jpeg"
+    scan = jpeg[jpeg.rindex(b"\xff\xda") : -2]
+    with pytest.raises(UnreadableImage, match="more than 200 scans"):
+        probe(jpeg[:-2] + scan * 300 + jpeg[-2:], LIMITS)
+    # What only looks like a scan, in a comment, is none.
+    comment = b"\xff\xfe\x02\x5a" + b"\xff\xda" * 300
+    assert probe(jpeg[:2] + comment + jpeg[2:], LIMITS).format == "jpeg"
+    frame = jpeg.index(b"\xff\xc2")
+    for place in (2, frame, jpeg.index(b"\xff\xda")):
+        with pytest.raises(UnreadableImage, match="segments"):
+            probe(jpeg[:place] + b"\xff\xe5\x00\x02" * 120_000 + jpeg[place:], LIMITS)
+
+
 def test_tiff_whose_pages_form_a_circle_ends() -> None:
     """A page list that points back to its beginning is walked once."""
     content = bytearray(encode(draw_photo(8, 8), "tiff"))

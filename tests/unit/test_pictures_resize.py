@@ -1,6 +1,7 @@
 """The resize rule, and that nothing but pixels and colours leaves."""
 
 import struct
+import tracemalloc
 import zlib
 
 import cv2
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from imgapi.errors import ImageTooLarge, InvalidParameter, UnreadableImage
+from imgapi.pictures.deep import resample_deep
 from imgapi.pictures.limits import PictureLimits
 from imgapi.pictures.resize import Resized, resize
 from imgapi.pictures.scale import flatten, resample, scaled_to_range
@@ -304,3 +306,15 @@ def test_scaling_weighs_colours_by_their_alpha() -> None:
     image.paste((0, 255, 0, 0), (100, 100, 300, 300))
     size = (image.width // 3, image.height // 3)
     assert _closeness(flatten(resample(image, size)), flatten(image.resize(size, Image.Resampling.LANCZOS))) > 50
+
+
+def test_16_bit_pictures_are_scaled_in_little_memory() -> None:
+    """Scaling 16-bit colours with alpha takes a few times their own size: 50 megapixels must fit beside each other."""
+    pixels = np.random.default_rng(1).integers(0, 65_536, (600, 800, 4), dtype=np.uint16)
+    resample_deep(pixels[:8, :8], (4, 4))
+    tracemalloc.start()
+    try:
+        resample_deep(pixels, (790, 592))
+        assert tracemalloc.get_traced_memory()[1] < 5 * pixels.nbytes
+    finally:
+        tracemalloc.stop()

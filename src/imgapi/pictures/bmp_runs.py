@@ -5,6 +5,9 @@ import numpy.typing as npt
 
 _END_OF_LINE, _END_OF_PICTURE, _DELTA = 0, 1, 2
 _PAIRS_AT_ONCE = 4096
+_FEW_PAIRS = 16
+# The two 4-bit pixels of each byte.
+_HALVES = tuple(bytes((byte >> 4, byte & 15)) for byte in range(256))
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -65,6 +68,14 @@ class _Runs:
     def _draw_runs(self) -> None:
         """Draw all runs up to the next escape, those of a row at once."""
         entry = 1 + self._bytes_a_pixel
+        # Where escapes follow each other closely, an array would cost more than the few runs between.
+        for _ in range(_FEW_PAIRS):
+            if len(pair := self._data[self._offset : self._offset + entry]) < entry or not pair[0]:
+                return
+            self._offset += entry
+            count, value = pair[0], pair[1:]
+            is_halved = self._bits == 4  # noqa: PLR2004 - bits
+            self._draw(_HALVES[value[0]] * ((count + 1) // 2) if is_halved else value * count, count)
         while True:
             count = min(_PAIRS_AT_ONCE, (len(self._data) - self._offset) // entry)
             pairs = np.frombuffer(self._data, np.uint8, count * entry, self._offset).reshape(-1, entry)
@@ -72,7 +83,8 @@ class _Runs:
             ends = int(escapes[0]) if len(escapes) else count
             if ends:
                 self._offset += ends * entry
-                self._draw(self._repeat(pairs[:ends]))
+                repeated = self._repeat(pairs[:ends])
+                self._draw(repeated.astype(np.uint8).tobytes(), len(repeated))
             if ends < _PAIRS_AT_ONCE:
                 return
 
@@ -87,18 +99,17 @@ class _Runs:
 
     def _draw_literal(self, count: int) -> None:
         stored = (count + 1) // 2 if self._bits == 4 else count * self._bytes_a_pixel  # noqa: PLR2004 - bits
-        values = np.frombuffer(self._take(stored), np.uint8)
+        values = self._take(stored)
         self._offset += stored % 2
         if self._bits == 4:  # noqa: PLR2004 - bits
-            values = np.stack((values >> 4, values & 15), axis=-1).reshape(-1)[:count]
-        self._draw(values.reshape(count, -1))
+            values = b"".join(map(_HALVES.__getitem__, values))
+        self._draw(values, count)
 
-    def _draw(self, values: Bytes) -> None:
-        room = max(0, self._width - self._x)
-        start = self._y * self._width + self._x
-        fitting = values[:room]
-        if len(fitting):
-            end = start + len(fitting)
-            self._drawn[start:end] = b"\x01" * len(fitting)
-            self._pixels[start * self._bytes_a_pixel : end * self._bytes_a_pixel] = fitting.astype(np.uint8).tobytes()
-        self._x += len(values)
+    def _draw(self, values: bytes, count: int) -> None:
+        start, size = self._y * self._width + self._x, self._bytes_a_pixel
+        fitting = min(count, max(0, self._width - self._x))
+        if fitting:
+            end = start + fitting
+            self._drawn[start:end] = b"\x01" * fitting
+            self._pixels[start * size : end * size] = values[: fitting * size]
+        self._x += count

@@ -131,11 +131,23 @@ def resample_deep(pixels: DeepPixels, size: tuple[int, int]) -> DeepPixels:
     method = cv2.INTER_AREA if size[0] < pixels.shape[1] else cv2.INTER_LANCZOS4
     if pixels.ndim < 3 or pixels.shape[2] != _ALPHA_CHANNELS:  # noqa: PLR2004 - H×W×channels
         return np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint16)
-    weighed = pixels.astype(np.float32)
-    weighed[..., :3] *= weighed[..., 3:] / _FULL
-    resized = np.asarray(cv2.resize(weighed, size, interpolation=method), np.float32)
-    resized[..., :3] *= _FULL / np.maximum(resized[..., 3:], 1)
-    return np.rint(np.clip(resized, 0, _FULL)).astype(np.uint16)
+    # A channel at a time: all of them as floats would take gigabytes.
+    alpha = pixels[..., 3].astype(np.float32)
+    resized_alpha = np.asarray(cv2.resize(alpha, size, interpolation=method), np.float32)
+    resampled = np.empty((size[1], size[0], _ALPHA_CHANNELS), np.uint16)
+    resampled[..., 3] = _to_samples(resized_alpha.copy())
+    alpha /= _FULL
+    factor = np.float32(_FULL) / np.maximum(resized_alpha, 1)
+    for channel in range(3):
+        resized = np.asarray(cv2.resize(pixels[..., channel] * alpha, size, interpolation=method), np.float32)
+        resampled[..., channel] = _to_samples(np.multiply(resized, factor, dtype=np.float32))
+    return resampled
+
+
+def _to_samples(values: npt.NDArray[np.float32]) -> DeepPixels:
+    """Round to 16 bits; overwrites what it is given."""
+    np.clip(values, 0, _FULL, out=values)
+    return np.rint(values, out=values).astype(np.uint16)
 
 
 def encode_deep_png(pixels: DeepPixels, profile: bytes | None, stated: StatedColours = ()) -> bytes:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 from imgapi.errors import ImageTooLarge, UnreadableImage
 from imgapi.pictures import bmp, chunks, gif, tiff_pages, tiff_samples
-from imgapi.pictures.jpeg_sound import jpeg_segments
+from imgapi.pictures.jpeg_sound import jpeg_segments, refuse_many_scans
 from imgapi.pictures.png_sound import MAX_CHUNKS, read_sound
 from imgapi.pictures.rasters import exif_orientation
 
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_SEQUENTIAL = frozenset({0xC0, 0xC1})
+_JPEG_SCAN = 0xDA
 _PNG_ALPHA_TYPES = frozenset({4, 6})
 _ANY_DEPTH = 0
 # Pillow's modes by depth and colour type.
@@ -42,12 +44,20 @@ class Header:
 
 
 def read_jpeg(content: bytes, _max_frames: int) -> Header:
-    """Read the frame header (SOFn) of a JPEG."""
+    """Read the frame header (SOFn) of a JPEG, and see that it is not made to keep decoders busy."""
+    header: Header | None = None
+    components = 0
     for marker, body in jpeg_segments(content):
-        if marker in _JPEG_FRAMES:
-            height, width = struct.unpack_from(">HH", body, 1)
-            return Header(width, height)
-    raise EOFError
+        if marker in _JPEG_FRAMES and header is None:
+            height, width, components = struct.unpack_from(">HHB", body, 1)
+            header = Header(width, height)
+            # Where all is in the first scan, no decoder looks for a second.
+            components = components if marker in _JPEG_SEQUENTIAL else 0
+        elif marker == _JPEG_SCAN and header is not None and body[:1] != bytes((components,)):
+            refuse_many_scans(content)
+    if header is None:
+        raise EOFError
+    return header
 
 
 def read_png(content: bytes, _max_frames: int) -> Header:

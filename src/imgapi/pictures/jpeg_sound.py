@@ -11,6 +11,8 @@ from contextlib import suppress
 
 from PIL import Image, JpegImagePlugin
 
+from imgapi.errors import UnreadableImage
+
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
 _PROGRESSIVE = 0xC2
@@ -19,6 +21,11 @@ _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 # In entropy-coded data FF00 is a stuffed FF and FFD0 to FFD7 are restarts; any other marker ends the scan.
 _SCAN_END = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 _FILLER_BYTES = 64
+# More segments than any writer makes; beyond it, only the walk itself would cost, here and in Pillow.
+_MAX_SEGMENTS = 100_000
+# Writers make a dozen at most. Each passes over all of the picture, however little is in it.
+_MAX_SCANS = 200
+_SCAN_LEAD = b"\xff\xda"
 
 
 def jpeg_segments(content: bytes) -> Iterator[tuple[int, memoryview]]:
@@ -32,7 +39,7 @@ def jpeg_segments(content: bytes) -> Iterator[tuple[int, memoryview]]:
 def _jpeg_markers(content: bytes) -> Iterator[tuple[int, int, int]]:
     """Walk marker, start of its length field and end of its segment, up to the end-of-image marker."""
     offset = 2
-    while True:
+    for _ in range(_MAX_SEGMENTS):
         offset = content.find(b"\xff", offset)
         if offset < 0:
             raise EOFError
@@ -58,6 +65,24 @@ def _jpeg_markers(content: bytes) -> Iterator[tuple[int, int, int]]:
             if found is None:
                 raise EOFError
             offset = found.start()
+    raise UnreadableImage(f"the jpeg picture has more than {_MAX_SEGMENTS} segments; save it anew and send that")
+
+
+def refuse_many_scans(content: bytes) -> None:
+    """Refuse a JPEG with more scans than a picture needs.
+
+    Raises:
+        UnreadableImage: There are more.
+    """
+    # Entropy-coded data never hold the lead, and metadata hardly ever: the exact count is for the odd file.
+    if content.count(_SCAN_LEAD) <= _MAX_SCANS:
+        return
+    scans = 0
+    with suppress(EOFError, struct.error):
+        for marker, _, _ in _jpeg_markers(content):
+            scans += marker == _SOS
+    if scans > _MAX_SCANS:
+        raise UnreadableImage(f"the jpeg picture has more than {_MAX_SCANS} scans; save it anew and send that")
 
 
 def bare_jpeg(content: bytes) -> bytes:

@@ -281,12 +281,19 @@ def has_whole_pixels(png: SoundPng) -> bool:
     Raises:
         EOFError: Pixels are missing.
     """
+    expected = sum(stride * rows for stride, rows in _passes(png.header))
     inflate = zlib.decompressobj()
+    # A byte too many says enough: what a few bytes more of it unfold to may be gigabytes.
+    pieces, left = list[bytes](), expected + 1
     try:
-        raw = b"".join(inflate.decompress(data) for data in png.data) + inflate.flush()
+        for data in png.data:
+            pieces.append(inflate.decompress(data, left))
+            left -= len(pieces[-1])
+            if left == 0:
+                return False
+        raw = b"".join((*pieces, inflate.flush()))
     except zlib.error:
         return False
-    expected = sum(stride * rows for stride, rows in _passes(png.header))
     if len(raw) < expected:
         raise EOFError
     if len(raw) > expected or not inflate.eof or inflate.unused_data:
