@@ -201,6 +201,20 @@ async def test_memory_is_bounded(workers: Workers) -> None:
     assert await workers.run(abs, -1) == 1
 
 
+async def test_a_drawing_may_take_a_gigabyte() -> None:
+    """Layers that pile up beyond it, of which a few hundred bytes can ask for any number, are refused; a few pass."""
+
+    def layers(count: int) -> bytes:
+        piled = '<g opacity="0.9">' * count + '<rect width="4000" height="4000"/>' + "</g>" * count
+        return svg_bytes(piled, 'width="4000" height="4000"')
+
+    async with Workers(count=1, max_waiting=2, timeout_seconds=30.0) as pool:
+        with pytest.raises(UnreadableImage, match="decoder fail"):
+            await pool.run(resize, layers(20), min_dim=1, max_dim=4000, limits=LIMITS, svg_renderer="resvg")
+        drawn = await pool.run(resize, layers(6), min_dim=1, max_dim=4000, limits=LIMITS, svg_renderer="resvg")
+    assert drawn.width == 4000
+
+
 async def test_what_can_not_travel_is_the_programs_fault(workers: Workers) -> None:
     """Arguments and results that don't pickle raise to the caller and leave the pool whole."""
     with pytest.raises((pickle.PicklingError, AttributeError, TypeError)):

@@ -2,8 +2,11 @@
 
 import importlib
 import io
+import resource
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -27,6 +30,8 @@ _DPI = 96
 # What `systemLanguage` is compared with; resvg's own choice, which only one of its bindings makes.
 _LANGUAGE = "en"
 _PANIC = "PanicException"
+# Sixteen layers of the largest drawing. A worker may take more, for pictures whose size is told before they are read.
+_MAX_MEMORY_BYTES = 1024**3
 
 ET.register_namespace("", SVG[1:-1])
 ET.register_namespace("xlink", "http://www.w3.org/1999/xlink")
@@ -82,7 +87,31 @@ def render_svg_png(
     natural = rendered_size(size)
     width, height = natural if scale is None else scale(*natural)
     _check_pixels(width, height, max_pixels)
-    return render(root, width, height)
+    with _bounded_memory():
+        return render(root, width, height)
+
+
+@contextmanager
+def _bounded_memory() -> Iterator[None]:
+    """Keep a renderer within its memory, in a worker: a renderer that gets no more ends its process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    taken_bytes = _address_space_bytes()
+    if soft == resource.RLIM_INFINITY or not 0 < taken_bytes < soft - _MAX_MEMORY_BYTES:
+        yield
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (taken_bytes + _MAX_MEMORY_BYTES, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _address_space_bytes() -> int:
+    """Tell how much this process has taken; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    except (OSError, ValueError):
+        return 0
 
 
 def available_renderers() -> tuple[str, ...]:
