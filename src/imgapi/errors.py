@@ -25,6 +25,7 @@ ImgapiError
 │   ├── TaskLost           accepted perhaps, but it can no longer be followed
 │   └── StillRunning       the caller was held long enough; the task goes on
 ├── Overloaded             this server's waiting line is full
+├── LedgerUnavailable      tasks can't be written down or looked up for now
 └── CapabilityMissing      this installation lacks something; the message says how to get it
 """
 
@@ -261,6 +262,22 @@ class Overloaded(ImgapiError):
 
     def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
         super().__init__(message)
+        self.retry_after = retry_after
+
+
+class LedgerUnavailable(ImgapiError):
+    """Tasks can't be written down or looked up for now: the disk is full, or the tasks database is away.
+
+    Args:
+        message: One sentence for the caller.
+        retry_after: Seconds after which another try is sensible.
+        detail: Words for the log only.
+    """
+
+    code = "tasks_unavailable"
+
+    def __init__(self, message: str, *, retry_after: float, detail: str | None = None) -> None:
+        super().__init__(message, detail=detail)
         self.retry_after = retry_after
 
 

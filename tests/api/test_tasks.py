@@ -1,5 +1,6 @@
 """The routes of tasks, and what callers may prefer, over real HTTP."""
 
+import asyncio
 import json
 import re
 import time
@@ -9,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from conftest import Service, run_service
 from imgapi.api.asked import Preference, read_preference
@@ -346,3 +348,31 @@ def test_tasks_are_each_keys_own(guarded: Service, picture: str) -> None:
     (task,) = guarded.client.get("/tasks", headers=mine).json()["tasks"]
     assert task["task_id"] == task_id
     assert MINE[0] not in json.dumps(task)
+
+
+def test_a_full_disk_is_a_503_that_says_what_to_do(tmp_path: Path, picture: str) -> None:
+    """While tasks can't be written down an edit is refused with `Retry-After`; nothing is submitted or lost."""
+
+    def bound(service: Service, pages: int) -> None:
+        asyncio.run(
+            service.parts.database.run(lambda each: each.execute(sa.text(f"PRAGMA max_page_count = {pages}"))),
+        )
+
+    for service in run_service(tmp_path):
+        done = ask(service, picture).json()["task_id"]
+        bound(service, 1)
+        # There is some room left within the file.
+        for number in range(200):
+            answer = ask(service, picture, **ASYNC, **{"Idempotency-Key": str(number)})
+            if answer.status_code != 202:
+                break
+        assert answer.status_code == 503, answer.text
+        assert int(answer.headers["Retry-After"]) > 0
+        assert answer.json()["code"] == "tasks_unavailable"
+        assert "disk is full" in answer.json()["error"]
+        assert str(tmp_path) not in answer.text
+        assert look(service, done)["status"] == "succeeded"
+        bound(service, 1_000_000)
+        assert ask(service, picture, **{"Idempotency-Key": str(number)}).status_code == 200
+        listed = service.client.get("/tasks", params={"limit": 100}).json()["tasks"]
+        assert len(listed) == min(100, number + 2)

@@ -17,7 +17,7 @@ from engines import InlineExecutor
 from fakes import KEY, VirtualClock, answers, open_database
 from house import House
 from imgapi.contract.edits import FixRequest
-from imgapi.errors import CapabilityMissing, ImgapiError
+from imgapi.errors import CapabilityMissing, ImgapiError, LedgerUnavailable
 from imgapi.tasks import tables
 from imgapi.tasks.database import PAUSES_SECONDS, Database, DatabaseUnusableError
 from imgapi.tasks.record import Terms
@@ -166,7 +166,7 @@ async def test_an_absent_database_is_given_up_in_the_end() -> None:
     def away(_connection: sa.Connection) -> None:
         raise sa.exc.OperationalError("", {}, ConnectionError("away"))
 
-    with pytest.raises(sa.exc.OperationalError):
+    with pytest.raises(LedgerUnavailable):
         await clock.run(database.run_patiently(away))
     assert clock.monotonic() == pytest.approx(sum(PAUSES_SECONDS))
     begun = clock.monotonic()
@@ -177,6 +177,27 @@ async def test_an_absent_database_is_given_up_in_the_end() -> None:
     with pytest.raises(sa.exc.IntegrityError):
         await clock.run(database.run_patiently(wrong))
     assert clock.monotonic() == begun
+
+
+async def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    """What can't be written is undone and told with what to do; what is there can be read, and room is used at once."""
+    database = open_database(VirtualClock(), url_of(tmp_path))
+
+    def write(connection: sa.Connection) -> None:
+        connection.execute(tables.replicas.insert().values(id="x" * 100_000, seen_at=0.0))
+
+    await database.run(lambda connection: connection.execute(sa.text("PRAGMA max_page_count = 1")))
+    with pytest.raises(LedgerUnavailable, match="disk is full") as caught:
+        await database.run(write)
+    assert caught.value.retry_after > 0
+    assert "full" in str(caught.value.detail)
+    assert str(tmp_path) not in caught.value.message
+    count = sa.select(sa.func.count()).select_from(tables.replicas)
+    assert await database.run(lambda connection: connection.execute(count).scalar_one()) == 0
+    await database.run(lambda connection: connection.execute(sa.text("PRAGMA max_page_count = 1000000")))
+    await database.run(write)
+    assert await database.run(lambda connection: connection.execute(count).scalar_one()) == 1
+    database.close()
 
 
 async def test_nothing_is_kept_in_clear(tmp_path: Path) -> None:

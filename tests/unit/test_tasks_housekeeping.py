@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from engines import InlineExecutor
@@ -25,6 +26,27 @@ class Absent(InlineExecutor):
             future.set_exception(sa.exc.OperationalError("", {}, ConnectionError("away")))
             return future
         return super().submit(fn, *args, **kwargs)
+
+
+class Filling(InlineExecutor):
+    """A database whose disk is full from some transaction on: it can be read, and not written."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        super().__init__()
+        self._engine = engine
+        self.full_in = 0
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run it."""
+        self.full_in -= 1
+        if self.full_in == 0:
+            self.fill()
+        return super().submit(fn, *args, **kwargs)
+
+    def fill(self, *, is_full: bool = True) -> None:
+        """Refuse to write, or no longer."""
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql(f"PRAGMA query_only = {is_full:d}")
 
 
 async def seen(house: House) -> dict[str, float]:
@@ -115,6 +137,25 @@ async def test_a_bad_moment_passes() -> None:
     begun = house.clock.time()
     await house.clock.advance(2 * ALONE_BEAT_SECONDS)
     assert (await seen(house))["first"] > begun
+    await house.housekeeping.close()
+
+
+@pytest.mark.parametrize("calls", range(1, 16))
+async def test_a_task_outlives_an_outage_at_any_moment(calls: int) -> None:
+    """A disk that is full for half a minute, from any transaction on, neither ends the task nor pays twice."""
+    house = House()
+    executor = house.database._executor = Filling(house.database.engine)
+    await start(house)
+    task_id = await house.accept()
+    executor.full_in = calls
+    await house.clock.advance(0.5)
+    executor.fill()
+    await house.clock.advance(30.0)
+    executor.full_in = 0
+    executor.fill(is_full=False)
+    await house.clock.advance(120.0)
+    assert (await house.record(task_id)).status == "succeeded"
+    assert len(house.upstream.submits) == 1
     await house.housekeeping.close()
 
 

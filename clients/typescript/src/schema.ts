@@ -1807,7 +1807,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded or shutting down; nothing was started. */
+            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -2024,7 +2024,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded or shutting down; nothing was started. */
+            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -2241,7 +2241,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded or shutting down; nothing was started. */
+            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -2458,7 +2458,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded or shutting down; nothing was started. */
+            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -2688,7 +2688,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded or shutting down; nothing was started. */
+            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -2905,7 +2905,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded or shutting down; nothing was started. */
+            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -3027,6 +3027,26 @@ export interface operations {
                      * @example {
                      *       "error": "The upstream can't be reached; nothing was started, so try again later.",
                      *       "code": "upstream_unavailable",
+                     *       "request_id": "5f0c2f7e9b1d4c3a"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    /** @description The request's id: the caller's own, or one made here. */
+                    "X-Request-ID"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "60 tasks already wait for this model; nothing was started, so try again later.",
+                     *       "code": "overloaded",
                      *       "request_id": "5f0c2f7e9b1d4c3a"
                      *     }
                      */
@@ -3165,6 +3185,26 @@ export interface operations {
                      * @example {
                      *       "error": "The upstream can't be reached; nothing was started, so try again later.",
                      *       "code": "upstream_unavailable",
+                     *       "request_id": "5f0c2f7e9b1d4c3a"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    /** @description The request's id: the caller's own, or one made here. */
+                    "X-Request-ID"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "60 tasks already wait for this model; nothing was started, so try again later.",
+                     *       "code": "overloaded",
                      *       "request_id": "5f0c2f7e9b1d4c3a"
                      *     }
                      */
@@ -3319,6 +3359,26 @@ export interface operations {
                      * @example {
                      *       "error": "The upstream can't be reached; nothing was started, so try again later.",
                      *       "code": "upstream_unavailable",
+                     *       "request_id": "5f0c2f7e9b1d4c3a"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    /** @description The request's id: the caller's own, or one made here. */
+                    "X-Request-ID"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "60 tasks already wait for this model; nothing was started, so try again later.",
+                     *       "code": "overloaded",
                      *       "request_id": "5f0c2f7e9b1d4c3a"
                      *     }
                      */
@@ -3481,6 +3541,26 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
+            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    /** @description The request's id: the caller's own, or one made here. */
+                    "X-Request-ID"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "60 tasks already wait for this model; nothing was started, so try again later.",
+                     *       "code": "overloaded",
+                     *       "request_id": "5f0c2f7e9b1d4c3a"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
         };
     };
     follow_task: {
@@ -3632,6 +3712,26 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
+            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    /** @description The request's id: the caller's own, or one made here. */
+                    "X-Request-ID"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "60 tasks already wait for this model; nothing was started, so try again later.",
+                     *       "code": "overloaded",
+                     *       "request_id": "5f0c2f7e9b1d4c3a"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
         };
     };
     list_deliveries: {
@@ -3764,6 +3864,26 @@ export interface operations {
                      * @example {
                      *       "error": "The upstream can't be reached; nothing was started, so try again later.",
                      *       "code": "upstream_unavailable",
+                     *       "request_id": "5f0c2f7e9b1d4c3a"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    /** @description The request's id: the caller's own, or one made here. */
+                    "X-Request-ID"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "60 tasks already wait for this model; nothing was started, so try again later.",
+                     *       "code": "overloaded",
                      *       "request_id": "5f0c2f7e9b1d4c3a"
                      *     }
                      */
@@ -3903,6 +4023,26 @@ export interface operations {
                      * @example {
                      *       "error": "The upstream can't be reached; nothing was started, so try again later.",
                      *       "code": "upstream_unavailable",
+                     *       "request_id": "5f0c2f7e9b1d4c3a"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "Retry-After"?: number;
+                    /** @description The request's id: the caller's own, or one made here. */
+                    "X-Request-ID"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": "60 tasks already wait for this model; nothing was started, so try again later.",
+                     *       "code": "overloaded",
                      *       "request_id": "5f0c2f7e9b1d4c3a"
                      *     }
                      */
@@ -4079,7 +4219,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded or shutting down; nothing was started. */
+            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -4287,7 +4427,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded or shutting down; nothing was started. */
+            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -4495,7 +4635,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded or shutting down; nothing was started. */
+            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -4680,7 +4820,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded or shutting down; nothing was started. */
+            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -4870,7 +5010,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded or shutting down; nothing was started. */
+            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */

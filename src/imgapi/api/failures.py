@@ -37,10 +37,17 @@ STATUSES: Mapping[type[errors.ImgapiError], HTTPStatus] = {
     errors.TaskLost: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.StillRunning: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.LedgerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.CapabilityMissing: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
-_WAITABLE = (errors.Overloaded, errors.UpstreamThrottled, errors.QuotaExceeded, errors.QueueTooLong)
+_WAITABLE = (
+    errors.Overloaded,
+    errors.LedgerUnavailable,
+    errors.UpstreamThrottled,
+    errors.QuotaExceeded,
+    errors.QueueTooLong,
+)
 _EDITS = frozenset({"change_bg", "change_cloth", "expand", "fix", "remove_bg", "remove_watermark"})
 # Python 3.13 renamed this member.
 BODY_TOO_LARGE = HTTPStatus(413)

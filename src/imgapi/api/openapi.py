@@ -91,7 +91,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         retry=True,
     ),
     503: _error(
-        "The service is overloaded or shutting down; nothing was started.",
+        "The service is overloaded, shutting down or can't reach its tasks; nothing was started.",
         "60 tasks already wait for this model; nothing was started, so try again later.",
         "overloaded",
         retry=True,

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
 from imgapi.clock import Clock
+from imgapi.errors import LedgerUnavailable
 from imgapi.tasks import tables
 
 T = TypeVar("T")
@@ -21,6 +22,7 @@ T = TypeVar("T")
 _MAKING_TABLES = 7_401_226
 POSTGRES_THREADS = 4
 CHANNEL = "imgapi_tasks"
+_RETRY_SECONDS = 10.0
 # Two minutes: a database that is started anew, or whose standby takes over.
 PAUSES_SECONDS = (0.2, 1.0, 3.0, 6.0, 10.0, 20.0, 30.0, 50.0)
 
@@ -137,15 +139,31 @@ class Database:
             raise DatabaseUnusableError(message) from exc
 
     async def run(self, work: Callable[[sa.Connection], T]) -> T:
-        """Run one transaction; it is undone when `work` raises."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._transact, work)
+        """Run one transaction; it is undone when `work` raises.
+
+        Raises:
+            LedgerUnavailable: The database is away, or its disk is full.
+        """
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, self._transact, work)
+        except (sa.exc.OperationalError, sa.exc.InterfaceError) as exc:
+            message = (
+                "This server can't write down or look up tasks now, for its disk is full or its database away; tasks "
+                "that are written down go on, nothing else was started, so try again later."
+            )
+            detail = f"{type(exc.orig).__name__}: {exc.orig}"
+            raise LedgerUnavailable(message, retry_after=_RETRY_SECONDS, detail=detail) from exc
 
     async def run_patiently(self, work: Callable[[sa.Connection], T]) -> T:
-        """Run one transaction that must not be missed: a database that is away for a while is waited for."""
+        """Run one transaction that must not be missed: a database that is away for a while is waited for.
+
+        Raises:
+            LedgerUnavailable: It is away for longer.
+        """
         for pause in PAUSES_SECONDS:
             try:
                 return await self.run(work)
-            except (sa.exc.OperationalError, sa.exc.InterfaceError):
+            except LedgerUnavailable:
                 await self._clock.sleep(pause)
         return await self.run(work)
 

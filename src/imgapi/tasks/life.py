@@ -16,7 +16,15 @@ from imgapi.edits.edit import Candidate, Finished, usage
 from imgapi.edits.models import ModelLimits
 from imgapi.edits.prepare import Inputs, Preparer
 from imgapi.edits.remove_bg import OPERATION, RemoveBg
-from imgapi.errors import EditFailed, ImgapiError, Overloaded, StillRunning, TaskLost, UpstreamMisconfigured
+from imgapi.errors import (
+    EditFailed,
+    ImgapiError,
+    LedgerUnavailable,
+    Overloaded,
+    StillRunning,
+    TaskLost,
+    UpstreamMisconfigured,
+)
 from imgapi.results.store import expires_at
 from imgapi.tasks.catalogue import Catalogue, Log
 from imgapi.tasks.changes import Changes
@@ -110,6 +118,9 @@ class Life:
                 message = "The service stopped while it submitted this edit; it may have been started upstream."
                 raise TaskLost(message, detail="stopped while submitting")  # noqa: TRY301 - ends like any failure
             outcome = await do(record)
+        except LedgerUnavailable:
+            # Nothing can be written, this end included; the life is begun anew when the database is back.
+            raise
         except ImgapiError as exc:
             outcome = await self._fail(task_id, exc)
         except Exception as exc:  # noqa: BLE001 - a life is a border: its task must end

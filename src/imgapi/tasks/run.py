@@ -17,6 +17,7 @@ from imgapi.edits.remove_bg import OPERATION
 from imgapi.errors import (
     ImgapiError,
     InvalidParameter,
+    LedgerUnavailable,
     Overloaded,
     ResultExpired,
     StillRunning,
@@ -205,11 +206,19 @@ class TaskRunner:
         return error
 
     async def hold(self, task_id: str, seconds: float) -> TaskRecord | None:
-        """Wait for a task's end, at most so long and not beyond a stop of the service; return it as it stands then."""
+        """Wait for a task's end, at most so long and not beyond a stop of the service; return it as it stands then.
+
+        Raises:
+            LedgerUnavailable: It can't be looked up now; it goes on, and the error carries its id.
+        """
         until = self.clock.monotonic() + seconds
         with self.changes.watch(task_id) as watch:
             while True:
-                record = await self.ledger.get(task_id)
+                try:
+                    record = await self.ledger.get(task_id)
+                except LedgerUnavailable as exc:
+                    exc.task_id, exc.billed = task_id, "unknown"
+                    raise
                 left = until - self.clock.monotonic()
                 if record is None or record.status.is_terminal or left <= 0 or self._closing.is_set():
                     return record
