@@ -53,6 +53,7 @@ class Order(BaseModel, extra="forbid"):
         ({"count": []}, "count: must be a whole number, and a list was sent"),
         ({"count": None}, "count: must be a whole number, and null was sent"),
         ({"count": "\ud800"}, r"count: must be valid text, and '\ud800' was sent"),
+        ({"\ud800": 1}, "The name of a field is not valid text; it has half of a surrogate pair."),
         ({"cuont": 1}, "cuont is not a field of this request; did you mean count?"),
     ],
 )

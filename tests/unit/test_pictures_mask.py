@@ -49,6 +49,16 @@ def test_box_that_overhangs_is_cut_off() -> None:
     assert read(draw_mask((40, 30), (40, 30), [(35, 25, 100, 100)], None)).sum() == 25
 
 
+@pytest.mark.parametrize("number", [2**31, 10**20, 10**4000], ids=["32 bits", "64 bits", "4,001 digits"])
+def test_numbers_beyond_all_pictures_are_those_of_a_box_that_overhangs(number: int) -> None:
+    """A width that nothing could draw is cut off like any other; a place that far off is refused in a few words."""
+    assert read(draw_mask((40, 30), (40, 30), [(35, 25, number, number)], None)).sum() == 25
+    for box in ((number, 0, 1, 1), (0, number, 1, 1)):
+        with pytest.raises(InvalidParameter, match="lies outside the picture") as caught:
+            draw_mask((40, 30), (40, 30), [box], None)
+        assert len(caught.value.message) < 100
+
+
 def test_mask_picture_and_boxes_are_added() -> None:
     """White, near-white and boxes mark; grey below the middle, black and transparent pixels don't."""
     mask = Image.new("RGBA", (4, 1), (255, 255, 255, 255))

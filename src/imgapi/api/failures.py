@@ -130,7 +130,8 @@ def _answer_http(request: Request, error: HTTPException) -> JSONResponse:
     method, path = request.method, request.url.path
     sentence = str(error.detail)
     if status is HTTPStatus.NOT_FOUND and sentence == status.phrase:
-        sentence = f"There is no {path[:200]} here; GET /docs lists what there is."
+        has_docs = getattr(request.scope.get("app"), "openapi_url", None) is not None
+        sentence = f"There is no {path[:200]} here" + ("; GET /docs lists what there is." if has_docs else ".")
     elif status is HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = (error.headers or {}).get("Allow", "")
         sentence = f"{path[:200]} does not take {method}" + (f"; it takes {allowed}." if allowed else ".")
@@ -205,6 +206,8 @@ def explain(problems: Sequence[Mapping[str, Any]], known: Sequence[str]) -> erro
         return errors.InvalidParameter(str(context.get("error", problem["msg"])), field=field)
     if field is None:
         sentence = "The body must be a JSON object, sent with Content-Type: application/json."
+        if problem["type"] == "string_unicode":
+            sentence = "The name of a field is not valid text; it has half of a surrogate pair."
         return errors.InvalidParameter(sentence)
     is_missing = problem["type"] == "missing"
     sentence = "is required" if is_missing else _rule(problem["type"], context) + _sent(problem.get("input"))

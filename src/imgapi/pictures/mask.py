@@ -8,6 +8,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageOps
 from imgapi.errors import InvalidParameter
 
 _WHITE_LEVEL = 127
+_SHOWN_DIGITS = 9
 _MOST_SHARE = 0.95
 _MOST_DISTORTION = 0.02
 
@@ -52,12 +53,19 @@ def _draw_boxes(drawn: Image.Image, size: tuple[int, int], boxes: Sequence[tuple
     for x, y, width, height in boxes:
         if x >= size[0] or y >= size[1]:
             raise InvalidParameter(
-                f"the box at {x},{y} lies outside the picture, which is {size[0]}x{size[1]} pixels"
+                f"the box at {_shorten(x)},{_shorten(y)} lies outside the picture, which is {size[0]}x{size[1]} pixels"
             ).about("boxes")
         left, top = int(x * ratios[0]), int(y * ratios[1])
-        right, bottom = (x + width) * ratios[0], (y + height) * ratios[1]
+        # What lies beyond the picture marks nothing, and its numbers may be larger than any that can be drawn.
+        right, bottom = min(x + width, size[0]) * ratios[0], min(y + height, size[1]) * ratios[1]
         # Both corners are drawn; a thin box still marks one pixel.
         draw.rectangle((left, top, max(left, int(right - 1e-6)), max(top, int(bottom - 1e-6))), fill=255)
+
+
+def _shorten(number: int) -> str:
+    """Write a number that a caller sent, which may have thousands of digits."""
+    digits = str(number)
+    return digits if len(digits) <= _SHOWN_DIGITS else f"{digits[:_SHOWN_DIGITS]}…"
 
 
 def _read_mask(content: bytes, size: tuple[int, int]) -> Image.Image:
