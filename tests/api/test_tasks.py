@@ -1,7 +1,9 @@
 """The routes of tasks, and what callers may prefer, over real HTTP."""
 
 import asyncio
+import base64
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -293,6 +295,17 @@ def test_lists_lead_from_page_to_page(service: Service, picture: str) -> None:
         error = assert_error(service.client.get("/tasks", params={name: value}), 400, "invalid_parameter")
         assert error["field"] == name
     assert service.client.get("/tasks", params={"limit": 101}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "words", [[1.0, "\x00"], [math.nan, NOBODY], [math.inf, NOBODY], [10**400, NOBODY], [None, None]]
+)
+def test_a_cursor_that_no_list_gave_is_refused(service: Service, words: list[Any]) -> None:
+    """An instant that is none and an id that no database takes are told apart from the next page."""
+    cursor = base64.urlsafe_b64encode(json.dumps(words).encode()).decode()[:200]
+    answer = service.client.get("/tasks", params={"cursor": cursor})
+    assert answer.status_code == 400
+    assert answer.json()["field"] == "cursor"
 
 
 def test_a_failed_edit_is_told_twice_the_same(service: Service, picture: str) -> None:

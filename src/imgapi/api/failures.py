@@ -127,7 +127,7 @@ def _known_fields(request: Request) -> tuple[str, ...]:
 
 def _answer_http(request: Request, error: HTTPException) -> JSONResponse:
     status = HTTPStatus(error.status_code)
-    method, path = request.method, request.url.path
+    method, path = request.method[:40], request.url.path
     sentence = str(error.detail)
     if status is HTTPStatus.NOT_FOUND and sentence == status.phrase:
         has_docs = getattr(request.scope.get("app"), "openapi_url", None) is not None

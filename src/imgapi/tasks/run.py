@@ -5,6 +5,7 @@ import base64
 import binascii
 import hashlib
 import json
+import math
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -386,10 +387,15 @@ def _write_cursor(record: TaskRecord) -> str:
     return base64.urlsafe_b64encode(json.dumps([record.created_at, record.id]).encode()).decode()
 
 
+_NO_CURSOR = "is none that a list of tasks gave; take `next_cursor` as it was"
+
+
 def _read_cursor(cursor: str) -> tuple[float, str]:
     try:
         at, task_id = json.loads(base64.urlsafe_b64decode(cursor))
-        return float(at), str(task_id)
+        read = float(at), str(uuid.UUID(str(task_id)))
     except (binascii.Error, ValueError, TypeError) as exc:
-        message = "is none that a list of tasks gave; take `next_cursor` as it was"
-        raise InvalidParameter(message, field="cursor") from exc
+        raise InvalidParameter(_NO_CURSOR, field="cursor") from exc
+    if not math.isfinite(read[0]):
+        raise InvalidParameter(_NO_CURSOR, field="cursor")
+    return read
