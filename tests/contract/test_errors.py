@@ -182,6 +182,8 @@ PART = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r
         (PART + DOT + b"\r\n--x\r\n", "multipart/form-data; boundary=x", "ended early"),
         (b"--x\r\nnonsense", "multipart/form-data; boundary=x", "ended early"),
         (b"", "multipart/form-data; boundary=x", "ended early"),
+        (PART + DOT + b"\r\n--x--\r\n", "multipart/form-data; boundary=x; charset=undefined", "charset"),
+        (PART + DOT + b"\r\n--x--\r\n", "multipart/form-data; boundary=x; charset=punycode", "charset"),
         (b"hello", "multipart/form-data; boundary=x", "not valid multipart/form-data"),
         (b"--x", "multipart/form-data", "has no boundary"),
         (b"--x\r\nContent-Type: image/png\r\n\r\n\r\n--x--", "multipart/form-data; boundary=x", "has no name"),

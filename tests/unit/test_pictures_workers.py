@@ -57,6 +57,16 @@ async def test_whoever_answers_goes_before_pictures(workers: Workers) -> None:
     assert await workers.run(os.nice, 0) == os.nice(0) + 5
 
 
+async def test_workers_are_told_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys and addresses in the service's environment are not in a worker's; where fonts are is."""
+    secrets = {"DASHSCOPE_API_KEY": "sk-secret", "IMGAPI_DATABASE_URL": "postgresql://u:p@h/d", "PGPASSWORD": "p"}
+    for name, value in {**secrets, "XDG_DATA_HOME": "/fonts"}.items():
+        monkeypatch.setenv(name, value)
+    async with Workers(count=1, max_waiting=1, timeout_seconds=5.0, preload=()) as workers:
+        assert [await workers.run(os.getenv, name) for name in secrets] == [None] * len(secrets)
+        assert await workers.run(os.getenv, "XDG_DATA_HOME") == "/fonts"
+
+
 async def test_room_is_asked_for_without_taking_it() -> None:
     """Whether there is a place can be asked any number of times; a full line says no, but to small pictures."""
     async with Workers(count=1, max_waiting=1, timeout_seconds=5.0, preload=()) as workers:

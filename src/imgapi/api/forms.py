@@ -112,6 +112,10 @@ async def _parse(request: Request, file_field: str) -> FormData:
             return await parser.parse()
         except MultiPartException as exc:
             raise _explain_form(exc.message, file_field) from exc
+        except UnicodeError as exc:
+            # Some codecs, "undefined" among them, raise more than the parser expects of one.
+            message = "The charset of the Content-Type is none that forms are written in; leave it out."
+            raise InvalidParameter(message) from exc
 
 
 def _explain_form(complaint: str, file_field: str) -> InvalidParameter:

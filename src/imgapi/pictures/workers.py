@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, ParamSpec, Self, TypeVar
@@ -31,6 +31,10 @@ _KEEP_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": _KEPT_BYTES,
     "PILLOW_BLOCKS_MAX": "1",
 }
+# What a worker is told of the service's environment: neither keys nor addresses, which a picture that takes one over
+# would find there.
+_TOLD = frozenset({"DYLD_LIBRARY_PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "TMPDIR", "TZ"})
+_TOLD_BEGINNINGS = ("COVERAGE_", "FONTCONFIG_", "LC_", "MALLOC_", "PILLOW_", "PYTHON", "XDG_")
 _START_SECONDS = 60.0
 _STOP_SECONDS = 2.0
 # A picture that takes longer to arrive loses its place in the line, so that slow senders keep nobody out.
@@ -48,6 +52,10 @@ PRELOADED = (
     "PIL.TiffImagePlugin",
     "PIL.WebPImagePlugin",
 )
+
+
+def _told(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name in _TOLD or name.startswith(_TOLD_BEGINNINGS)}
 
 
 class _WorkerDied(Exception):
@@ -83,7 +91,7 @@ class _Worker:
                 [sys.executable, "-P", "-m", "imgapi.pictures.worker_process", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env={**_KEEP_MEMORY, **os.environ},
+                env={**_KEEP_MEMORY, **_told(os.environ)},
                 pass_fds=(theirs.fileno(),),
                 process_group=0,
             )
