@@ -151,8 +151,7 @@ class Database:
                 "This server can't write down or look up tasks now, for its disk is full or its database away; tasks "
                 "that are written down go on, nothing else was started, so try again later."
             )
-            detail = f"{type(exc.orig).__name__}: {exc.orig}"
-            raise LedgerUnavailable(message, retry_after=_RETRY_SECONDS, detail=detail) from exc
+            raise LedgerUnavailable(message, retry_after=_RETRY_SECONDS, detail=_name_of(exc)) from exc
 
     async def run_patiently(self, work: Callable[[sa.Connection], T]) -> T:
         """Run one transaction that must not be missed: a database that is away for a while is waited for.
@@ -200,3 +199,10 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = "IMMEDIATE"
     for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _name_of(error: sa.exc.DBAPIError) -> str:
+    """Name what a driver complains of for the log; its own words name hosts and users."""
+    orig = error.orig
+    code = getattr(orig, "sqlite_errorname", None) or getattr(orig, "sqlstate", None)
+    return type(orig).__name__ if code is None else f"{type(orig).__name__} {code}"
