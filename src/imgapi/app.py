@@ -14,7 +14,6 @@ from imgapi.api.door import Door
 from imgapi.api.edits import CutOuts, edits_router
 from imgapi.api.failures import DocumentedErrors, install_handlers
 from imgapi.api.files import Files, files_router
-from imgapi.api.forms import MAX_FIELDS
 from imgapi.api.gate import Gate
 from imgapi.api.keys import Keyring, KeysInvalidError, read_keys
 from imgapi.api.metrics import Measured, metrics_router
@@ -197,9 +196,11 @@ def _body_limits(settings: Settings) -> BodyLimits:
     return BodyLimits(
         json_bytes=largest_data_urls + settings.max_json_bytes,
         plain_json_bytes=settings.max_json_bytes,
-        multipart_bytes=settings.max_picture_bytes + 64 * 1024,
+        multipart_bytes=settings.max_picture_bytes + settings.max_field_bytes,
         seconds=settings.body_seconds,
         total_bytes=settings.bodies_max_bytes,
+        form_fields=settings.max_form_fields,
+        field_bytes=settings.max_field_bytes,
     )
 
 
@@ -242,7 +243,9 @@ def _operations(settings: Settings, parts: Parts) -> words.OperationsReply:
         limits=words.Limits(
             **asdict(picture_limits(settings)),
             max_json_bytes=settings.max_json_bytes,
-            max_form_fields=MAX_FIELDS,
+            max_form_fields=settings.max_form_fields,
+            max_field_bytes=settings.max_field_bytes,
+            max_bodies_bytes=settings.bodies_max_bytes,
             max_url_characters=MAX_URL_CHARACTERS,
             body_seconds=settings.body_seconds,
             source_seconds=settings.source_seconds,

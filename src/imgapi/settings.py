@@ -258,6 +258,8 @@ class Settings(BaseSettings):
     max_json_bytes: Annotated[
         int, Field(ge=1024, description="Largest JSON body; the data URLs in it are counted as pictures instead.")
     ] = MEGABYTE
+    max_form_fields: Annotated[int, Field(ge=1, description="Text fields that a form may have.")] = 10
+    max_field_bytes: Annotated[int, Field(ge=1024, description="Largest text field of a form.")] = 64 * 1024
     bodies_max_bytes: Annotated[
         int, Field(ge=MEGABYTE, description="How much the bodies in flight may take together.")
     ] = 256 * MEGABYTE

@@ -5,13 +5,14 @@ import json
 import re
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
 
-from conftest import Service
+from conftest import Service, run_service
 from pictures import encode
 
 URL = "https://example.com/photo.jpg"
@@ -206,6 +207,19 @@ def test_more_fields_than_there_are_is_refused(service: Service) -> None:
     fields = {f"field_{number}": "x" for number in range(20)}
     answer = service.client.post("/utils/photo_resize", files={"image": ("a.png", DOT)}, data=fields)
     assert "more than 10 fields" in assert_error(answer, 400)["error"]
+
+
+def test_bounds_of_forms_are_settings(tmp_path: Path) -> None:
+    """An operator sets how many fields a form may have and how long they may be; callers are told, and held to it."""
+    for service in run_service(tmp_path, max_form_fields=2, max_field_bytes=2000):
+        limits = service.client.get("/operations").json()["limits"]
+        assert (limits["max_form_fields"], limits["max_field_bytes"]) == (2, 2000)
+        for data, sentence in (
+            ({"min_dim": "1", "max_dim": "2", "third": "3"}, "more than 2 fields"),
+            ({"min_dim": "1" * 2001}, "more than 2000 bytes"),
+        ):
+            answer = service.client.post("/utils/photo_resize", files={"image": ("a.png", DOT)}, data=data)
+            assert sentence in assert_error(answer, 400)["error"]
 
 
 @pytest.mark.parametrize("body", [b'{"image_url": "x", "min_dim": "\\ud800"}', b'{"\\ud800": 1}'])

@@ -1008,6 +1008,16 @@ export interface components {
             max_json_bytes: number;
             /** Max Form Fields */
             max_form_fields: number;
+            /**
+             * Max Field Bytes
+             * @description Of a text field of a form.
+             */
+            max_field_bytes: number;
+            /**
+             * Max Bodies Bytes
+             * @description Of all bodies in flight together.
+             */
+            max_bodies_bytes: number;
             /** Max Url Characters */
             max_url_characters: number;
             /**

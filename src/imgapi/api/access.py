@@ -55,6 +55,8 @@ class BodyLimits:
         multipart_bytes: Largest form.
         seconds: How long the whole of one may take.
         total_bytes: Of all in flight together.
+        form_fields: Text fields of a form.
+        field_bytes: Largest of these.
     """
 
     json_bytes: int
@@ -62,6 +64,8 @@ class BodyLimits:
     multipart_bytes: int
     seconds: float
     total_bytes: int
+    form_fields: int = 10
+    field_bytes: int = 64 * 1024
 
     def max_bytes(self, content_type: str) -> int:
         """How many bytes a body of this type may have."""
@@ -93,7 +97,7 @@ class Access:
         given = request.headers.get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         request.state.request_id = request_id
-        request.state.plain_json_bytes = self.limits.plain_json_bytes
+        request.state.body_limits = self.limits
         exchange = _Exchange(request_id, send)
         body = exchange.body = _Body(request, receive, self.limits, self._memory, exchange)
         structlog.contextvars.clear_contextvars()

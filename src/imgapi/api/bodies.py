@@ -179,7 +179,7 @@ class _JsonRequest(Request):
 
     def _parse_large(self, body: bytes) -> Any:
         parted = part(body)
-        most_bytes = self.state.plain_json_bytes
+        most_bytes = self.state.body_limits.plain_json_bytes
         if len(parted.rest) > most_bytes + _PARSED_BYTES:
             raise _too_large(len(parted.rest), most_bytes)
         # Every value but the first of its list or object has a comma before it; those within strings count as well.

@@ -10,23 +10,22 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from imgapi.api.access import BodyLimits
 from imgapi.api.failures import explain
 from imgapi.contract.fields import Request as RequestModel
 from imgapi.errors import InvalidParameter
 
 M = TypeVar("M", bound=RequestModel)
 FILE_FIELD = "image"
-MAX_FIELDS = 10
-MAX_FIELD_BYTES = 64 * 1024
 _ENDED_EARLY = "ended early"
 # How a complaint of the parser begins, what the caller is told instead, and whether that is about the file's field.
 _COMPLAINTS: tuple[tuple[str, str, bool], ...] = (
     (_ENDED_EARLY, "The form ended early: its last boundary is missing, so a part of the body was not sent.", False),
     ("Too many files", "send one file, and more than one was sent", True),
-    ("Too many fields", f"The form has more than {MAX_FIELDS} fields; send each field once.", False),
+    ("Too many fields", "The form has more than {limits.form_fields} fields; send each field once.", False),
     (
         "Part exceeded",
-        f"A text field has more than {MAX_FIELD_BYTES} bytes; send the picture as a file in the field {{file_field}}.",
+        "A text field has more than {limits.field_bytes} bytes; send the picture as a file in the field {file_field}.",
         False,
     ),
     (
@@ -104,25 +103,28 @@ async def _parse(request: Request, file_field: str) -> FormData:
             # Said from within, so that the parser closes the files it has begun.
             raise MultiPartException(_ENDED_EARLY)
 
+    limits: BodyLimits = request.state.body_limits
     # The application's own bound on the body's size holds; these bound what the parser makes of it.
-    bounds = {"max_files": 1, "max_fields": MAX_FIELDS, "max_part_size": MAX_FIELD_BYTES}
+    bounds = {"max_files": 1, "max_fields": limits.form_fields, "max_part_size": limits.field_bytes}
     async with aclosing(read_whole()) as chunks:
         parser = _Parser(request.headers, chunks, **bounds)
         try:
             return await parser.parse()
         except MultiPartException as exc:
-            raise _explain_form(exc.message, file_field) from exc
+            raise _explain_form(exc.message, file_field, limits) from exc
         except UnicodeError as exc:
             # Some codecs, "undefined" among them, raise more than the parser expects of one.
             message = "The charset of the Content-Type is none that forms are written in; leave it out."
             raise InvalidParameter(message) from exc
 
 
-def _explain_form(complaint: str, file_field: str) -> InvalidParameter:
+def _explain_form(complaint: str, file_field: str, limits: BodyLimits) -> InvalidParameter:
     """Say what to do about what Starlette's parser complains of."""
     for beginning, message, is_about_file in _COMPLAINTS:
         if complaint.startswith(beginning):
-            return InvalidParameter(message.format(file_field=file_field), field=file_field if is_about_file else None)
+            return InvalidParameter(
+                message.format(file_field=file_field, limits=limits), field=file_field if is_about_file else None
+            )
     message = "The body is not valid multipart/form-data; send it as your HTTP client writes a file upload."
     return InvalidParameter(message)
 

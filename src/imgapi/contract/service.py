@@ -36,6 +36,8 @@ class Limits(Reply):
     max_svg_pixels: int
     max_json_bytes: Annotated[int, Field(description="Of a JSON body, its data URLs not counted.")]
     max_form_fields: int
+    max_field_bytes: Annotated[int, Field(description="Of a text field of a form.")]
+    max_bodies_bytes: Annotated[int, Field(description="Of all bodies in flight together.")]
     max_url_characters: int
     body_seconds: Annotated[float, Field(description="For a whole request body to arrive.")]
     source_seconds: Annotated[float, Field(description="For fetching one URL, redirects included.")]

@@ -24,6 +24,8 @@ class Limits:
         max_svg_pixels (int):
         max_json_bytes (int): Of a JSON body, its data URLs not counted.
         max_form_fields (int):
+        max_field_bytes (int): Of a text field of a form.
+        max_bodies_bytes (int): Of all bodies in flight together.
         max_url_characters (int):
         body_seconds (float): For a whole request body to arrive.
         source_seconds (float): For fetching one URL, redirects included.
@@ -41,6 +43,8 @@ class Limits:
     max_svg_pixels: int
     max_json_bytes: int
     max_form_fields: int
+    max_field_bytes: int
+    max_bodies_bytes: int
     max_url_characters: int
     body_seconds: float
     source_seconds: float
@@ -68,6 +72,10 @@ class Limits:
 
         max_form_fields = self.max_form_fields
 
+        max_field_bytes = self.max_field_bytes
+
+        max_bodies_bytes = self.max_bodies_bytes
+
         max_url_characters = self.max_url_characters
 
         body_seconds = self.body_seconds
@@ -93,6 +101,8 @@ class Limits:
                 "max_svg_pixels": max_svg_pixels,
                 "max_json_bytes": max_json_bytes,
                 "max_form_fields": max_form_fields,
+                "max_field_bytes": max_field_bytes,
+                "max_bodies_bytes": max_bodies_bytes,
                 "max_url_characters": max_url_characters,
                 "body_seconds": body_seconds,
                 "source_seconds": source_seconds,
@@ -125,6 +135,10 @@ class Limits:
 
         max_form_fields = d.pop("max_form_fields")
 
+        max_field_bytes = d.pop("max_field_bytes")
+
+        max_bodies_bytes = d.pop("max_bodies_bytes")
+
         max_url_characters = d.pop("max_url_characters")
 
         body_seconds = d.pop("body_seconds")
@@ -147,6 +161,8 @@ class Limits:
             max_svg_pixels=max_svg_pixels,
             max_json_bytes=max_json_bytes,
             max_form_fields=max_form_fields,
+            max_field_bytes=max_field_bytes,
+            max_bodies_bytes=max_bodies_bytes,
             max_url_characters=max_url_characters,
             body_seconds=body_seconds,
             source_seconds=source_seconds,
