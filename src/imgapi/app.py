@@ -130,6 +130,7 @@ async def running(parts: Parts) -> AsyncIterator[None]:
         if parts.by_model is not None:
             stack.push_async_callback(parts.by_model.close)
         stack.push_async_callback(parts.fetcher.aclose)
+        await parts.fetcher.start()
         for store in (parts.stores.results, parts.stores.inputs, parts.stores.files):
             stack.push_async_callback(store.aclose)
         if parts.emulator is not None:

@@ -5,7 +5,9 @@ import base64
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
+import httpcore
 import pytest
 
 from imgapi.errors import ImageTooLarge, InvalidParameter, SourceRefused, SourceUnreachable
@@ -47,6 +49,24 @@ async def test_a_public_picture_is_fetched_from_the_judged_address(site: Site) -
         assert await fetcher.fetch("http://photos.example/猫.png?a=1#x") == Source(PICTURE, Origin.PUBLIC)
     assert detour.dialled == [(PUBLIC, 80)]
     assert "Host: photos.example\r\n" in site.requests[0]
+
+
+async def test_a_library_that_passes_the_guard_by_is_noticed_at_the_start(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool in use is tried before any URL of a caller: one that dials by itself stops the service from starting."""
+
+    class Unguarded(httpcore.AsyncConnectionPool):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options | {"network_backend": Detour(site.port)})
+
+    site.pages["/"] = picture()
+    async with open_fetcher(site) as (fetcher, detour):
+        await fetcher.start()
+        assert detour.dialled == []
+        monkeypatch.setattr(httpcore, "AsyncConnectionPool", Unguarded)
+        with pytest.raises(RuntimeError, match="guard"):
+            await fetcher.start()
 
 
 async def test_a_request_tells_nothing_about_who_asks(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

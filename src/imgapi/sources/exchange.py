@@ -5,16 +5,19 @@ No HTTP client stands in between: so there are no cookies, no proxies or certifi
 """
 
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import cast
 
 import httpcore
 import httpx
 
+from imgapi.errors import SourceRefused
+from imgapi.sources.addresses import Address
 from imgapi.sources.guard import GuardedBackend
-from imgapi.sources.urls import CheckedUrl
+from imgapi.sources.urls import CheckedUrl, check_url
 
 # One address that swallows packets must leave time for the next one.
 _CONNECT_SECONDS = 4.0
@@ -76,6 +79,30 @@ async def open_network(
     ):
         backend.is_awaiting_head = False
         yield Reply(response.status, httpx.Headers(response.headers), response.aiter_stream())
+
+
+async def assert_guarded(ssl_context: ssl.SSLContext) -> None:
+    """Make sure that the HTTP library that is installed connects through the guard; nothing is dialled.
+
+    Raises:
+        RuntimeError: It doesn't.
+    """
+
+    async def find_inside(_host: str, _port: int) -> Sequence[Address]:
+        return [ip_address("127.0.0.1")]
+
+    # A network that can't connect; the name is known to nobody, should the library look it up itself (RFC 6761).
+    backend = GuardedBackend(
+        resolve=find_inside, resolve_seconds=1.0, allow_private=False, network=httpcore.AsyncNetworkBackend()
+    )
+    try:
+        async with open_network(check_url("http://guard.invalid/"), backend, ssl_context):
+            pass
+    except SourceRefused:
+        return
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, NotImplementedError) as exc:
+        raise RuntimeError("connections to callers' addresses don't go through the guard") from exc
+    raise RuntimeError("connections to callers' addresses don't go through the guard")
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ import httpx
 
 from imgapi.errors import ImageTooLarge, InvalidParameter, SourceRefused, SourceUnreachable
 from imgapi.sources.data_url import decode_data_url, is_data_url
-from imgapi.sources.exchange import Reply, is_tls_failure, open_network, open_own
+from imgapi.sources.exchange import Reply, assert_guarded, is_tls_failure, open_network, open_own
 from imgapi.sources.guard import GuardedBackend, Resolver, SystemResolver
 from imgapi.sources.urls import MAX_URL_CHARACTERS, WEB_PORTS, CheckedUrl, check_characters, check_url
 
@@ -96,6 +96,10 @@ class Fetcher:
         self._resolve: Resolver = resolve or SystemResolver()
         self._network = network or httpcore.AnyIOBackend()
         self._ssl_context = ssl_context or httpx.create_ssl_context(trust_env=False)
+
+    async def start(self) -> None:
+        """Make sure, before any caller's URL, that the guard is in the way of all; RuntimeError when it isn't."""
+        await assert_guarded(self._ssl_context)
 
     async def fetch(self, url: str) -> Source:
         """Return the bytes behind an http(s) or data: URL; what they are is not looked at.
