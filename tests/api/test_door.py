@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -65,12 +66,15 @@ def head(path: str, length: int | str, *fields: str, method: str = "POST") -> by
     return "\r\n".join((f"{method} {path} HTTP/1.1", "Host: x", framing, *fields, "", "")).encode()
 
 
-def exchange(address: tuple[str, int], *pieces: bytes) -> tuple[int, dict[str, str], dict[str, Any]]:
-    """Send pieces, then read an answer to the end of the connection: status, fields, body."""
+def exchange(
+    address: tuple[str, int], *pieces: bytes, pause: float = 0.0
+) -> tuple[int, dict[str, str], dict[str, Any]]:
+    """Send pieces, a pause after each, then read an answer to the end of the connection: status, fields, body."""
     with socket.create_connection(address) as connection:
         connection.settimeout(5.0)
         for piece in pieces:
             connection.sendall(piece)
+            time.sleep(pause)
         with connection.makefile("rb") as answer:
             first, *lines = iter(lambda: answer.readline().decode().strip(), "")
             body = answer.read()
@@ -87,9 +91,11 @@ def test_who_finds_no_place_is_answered_at_the_head(address: tuple[str, int]) ->
     assert (fields["x-content-type-options"], LINE.asked[-1]) == ("nosniff", BODY_BYTES)
 
 
-def test_who_sends_before_reading_hears_of_it_too(address: tuple[str, int]) -> None:
+@pytest.mark.parametrize("fields", [(), ("Connection: Upgrade", "Upgrade: h2c")])
+def test_who_sends_before_reading_hears_of_it_too(address: tuple[str, int], fields: tuple[str, ...]) -> None:
     """The body is taken and dropped, so that the connection isn't reset under the answer."""
-    assert exchange(address, head("/upload", BODY_BYTES), bytes(BODY_BYTES))[0] == 503
+    pieces = [bytes(BODY_BYTES // 4)] * 4
+    assert exchange(address, head("/upload", BODY_BYTES, *fields), *pieces, pause=0.03)[0] == 503
 
 
 def test_size_that_is_not_told_is_said_so(address: tuple[str, int]) -> None:

@@ -225,11 +225,13 @@ class DocumentedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request, unless its body is yet to be read."""
+        if self.parser.should_upgrade():
+            return
+        self._is_in_body = False
         if self._drops_body:
             # It has its answer, and nothing more to send.
             self.transport.close()
-        elif not self.parser.should_upgrade():
-            self._is_in_body = False
+        else:
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -333,6 +335,8 @@ class DocumentedProtocol(HttpToolsProtocol):
         self._end_with(refusal, LINGER_SECONDS)
 
     def _end_with(self, refusal: Refusal, patience_seconds: float) -> None:
+        if self.transport.is_closing():
+            return
         self.transport.write(refusal.written(self.server_state.default_headers))
         if self.transport.can_write_eof():
             self.transport.write_eof()
