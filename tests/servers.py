@@ -31,6 +31,8 @@ def serving(app: Any, bound: socket.socket, http: type[DocumentedProtocol] = Doc
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=2,
+        # Longer than clients keep theirs, as in production: who closes first may close on a request.
+        timeout_keep_alive=75,
         lifespan="on",
         http=http,
         server_header=False,

@@ -1797,7 +1797,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -1817,7 +1817,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
+            /** @description The service is overloaded or shutting down; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -2014,7 +2014,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -2034,7 +2034,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
+            /** @description The service is overloaded or shutting down; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -2231,7 +2231,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -2251,7 +2251,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
+            /** @description The service is overloaded or shutting down; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -2448,7 +2448,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -2468,7 +2468,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
+            /** @description The service is overloaded or shutting down; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -2678,7 +2678,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -2698,7 +2698,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
+            /** @description The service is overloaded or shutting down; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -2895,7 +2895,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -2915,7 +2915,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
+            /** @description The service is overloaded or shutting down; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -3023,7 +3023,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -3037,26 +3037,6 @@ export interface operations {
                      * @example {
                      *       "error": "The upstream can't be reached; nothing was started, so try again later.",
                      *       "code": "upstream_unavailable",
-                     *       "request_id": "5f0c2f7e9b1d4c3a"
-                     *     }
-                     */
-                    "application/json": components["schemas"]["ErrorReply"];
-                };
-            };
-            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
-            503: {
-                headers: {
-                    /** @description Seconds after which to try again. */
-                    "Retry-After"?: number;
-                    /** @description The request's id: the caller's own, or one made here. */
-                    "X-Request-ID"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "error": "60 tasks already wait for this model; nothing was started, so try again later.",
-                     *       "code": "overloaded",
                      *       "request_id": "5f0c2f7e9b1d4c3a"
                      *     }
                      */
@@ -3181,7 +3161,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -3195,26 +3175,6 @@ export interface operations {
                      * @example {
                      *       "error": "The upstream can't be reached; nothing was started, so try again later.",
                      *       "code": "upstream_unavailable",
-                     *       "request_id": "5f0c2f7e9b1d4c3a"
-                     *     }
-                     */
-                    "application/json": components["schemas"]["ErrorReply"];
-                };
-            };
-            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
-            503: {
-                headers: {
-                    /** @description Seconds after which to try again. */
-                    "Retry-After"?: number;
-                    /** @description The request's id: the caller's own, or one made here. */
-                    "X-Request-ID"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "error": "60 tasks already wait for this model; nothing was started, so try again later.",
-                     *       "code": "overloaded",
                      *       "request_id": "5f0c2f7e9b1d4c3a"
                      *     }
                      */
@@ -3355,7 +3315,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -3369,26 +3329,6 @@ export interface operations {
                      * @example {
                      *       "error": "The upstream can't be reached; nothing was started, so try again later.",
                      *       "code": "upstream_unavailable",
-                     *       "request_id": "5f0c2f7e9b1d4c3a"
-                     *     }
-                     */
-                    "application/json": components["schemas"]["ErrorReply"];
-                };
-            };
-            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
-            503: {
-                headers: {
-                    /** @description Seconds after which to try again. */
-                    "Retry-After"?: number;
-                    /** @description The request's id: the caller's own, or one made here. */
-                    "X-Request-ID"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "error": "60 tasks already wait for this model; nothing was started, so try again later.",
-                     *       "code": "overloaded",
                      *       "request_id": "5f0c2f7e9b1d4c3a"
                      *     }
                      */
@@ -3531,7 +3471,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -3545,26 +3485,6 @@ export interface operations {
                      * @example {
                      *       "error": "The upstream can't be reached; nothing was started, so try again later.",
                      *       "code": "upstream_unavailable",
-                     *       "request_id": "5f0c2f7e9b1d4c3a"
-                     *     }
-                     */
-                    "application/json": components["schemas"]["ErrorReply"];
-                };
-            };
-            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
-            503: {
-                headers: {
-                    /** @description Seconds after which to try again. */
-                    "Retry-After"?: number;
-                    /** @description The request's id: the caller's own, or one made here. */
-                    "X-Request-ID"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "error": "60 tasks already wait for this model; nothing was started, so try again later.",
-                     *       "code": "overloaded",
                      *       "request_id": "5f0c2f7e9b1d4c3a"
                      *     }
                      */
@@ -3702,7 +3622,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -3716,26 +3636,6 @@ export interface operations {
                      * @example {
                      *       "error": "The upstream can't be reached; nothing was started, so try again later.",
                      *       "code": "upstream_unavailable",
-                     *       "request_id": "5f0c2f7e9b1d4c3a"
-                     *     }
-                     */
-                    "application/json": components["schemas"]["ErrorReply"];
-                };
-            };
-            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
-            503: {
-                headers: {
-                    /** @description Seconds after which to try again. */
-                    "Retry-After"?: number;
-                    /** @description The request's id: the caller's own, or one made here. */
-                    "X-Request-ID"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "error": "60 tasks already wait for this model; nothing was started, so try again later.",
-                     *       "code": "overloaded",
                      *       "request_id": "5f0c2f7e9b1d4c3a"
                      *     }
                      */
@@ -3860,7 +3760,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -3874,26 +3774,6 @@ export interface operations {
                      * @example {
                      *       "error": "The upstream can't be reached; nothing was started, so try again later.",
                      *       "code": "upstream_unavailable",
-                     *       "request_id": "5f0c2f7e9b1d4c3a"
-                     *     }
-                     */
-                    "application/json": components["schemas"]["ErrorReply"];
-                };
-            };
-            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
-            503: {
-                headers: {
-                    /** @description Seconds after which to try again. */
-                    "Retry-After"?: number;
-                    /** @description The request's id: the caller's own, or one made here. */
-                    "X-Request-ID"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "error": "60 tasks already wait for this model; nothing was started, so try again later.",
-                     *       "code": "overloaded",
                      *       "request_id": "5f0c2f7e9b1d4c3a"
                      *     }
                      */
@@ -4019,7 +3899,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -4033,26 +3913,6 @@ export interface operations {
                      * @example {
                      *       "error": "The upstream can't be reached; nothing was started, so try again later.",
                      *       "code": "upstream_unavailable",
-                     *       "request_id": "5f0c2f7e9b1d4c3a"
-                     *     }
-                     */
-                    "application/json": components["schemas"]["ErrorReply"];
-                };
-            };
-            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
-            503: {
-                headers: {
-                    /** @description Seconds after which to try again. */
-                    "Retry-After"?: number;
-                    /** @description The request's id: the caller's own, or one made here. */
-                    "X-Request-ID"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "error": "60 tasks already wait for this model; nothing was started, so try again later.",
-                     *       "code": "overloaded",
                      *       "request_id": "5f0c2f7e9b1d4c3a"
                      *     }
                      */
@@ -4209,7 +4069,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -4229,7 +4089,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
+            /** @description The service is overloaded or shutting down; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -4417,7 +4277,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -4437,7 +4297,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
+            /** @description The service is overloaded or shutting down; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -4625,7 +4485,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -4645,7 +4505,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
+            /** @description The service is overloaded or shutting down; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -4810,7 +4670,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -4830,7 +4690,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
+            /** @description The service is overloaded or shutting down; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -4916,7 +4776,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -4958,7 +4818,7 @@ export interface operations {
                     "application/json": components["schemas"]["StateReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -5000,7 +4860,7 @@ export interface operations {
                     "application/json": components["schemas"]["StateReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -5020,7 +4880,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description The service is overloaded, shutting down or can't reach its tasks; nothing was started. */
+            /** @description The service is overloaded or shutting down; nothing was started. */
             503: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -5100,7 +4960,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -5182,7 +5042,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */
@@ -5262,7 +5122,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy. */
+            /** @description Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible. */
             500: {
                 headers: {
                     /** @description Seconds after which to try again. */

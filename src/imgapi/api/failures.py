@@ -37,7 +37,7 @@ STATUSES: Mapping[type[errors.ImgapiError], HTTPStatus] = {
     errors.TaskLost: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.StillRunning: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
-    errors.LedgerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.LedgerUnavailable: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.CapabilityMissing: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 

@@ -85,13 +85,13 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         retry=True,
     ),
     500: _error(
-        "Processing failed for a reason that is not the caller's. `Retry-After` is there when the upstream is busy.",
+        "Processing failed for a reason that is not the caller's. `Retry-After` is there when another try is sensible.",
         "The upstream can't be reached; nothing was started, so try again later.",
         "upstream_unavailable",
         retry=True,
     ),
     503: _error(
-        "The service is overloaded, shutting down or can't reach its tasks; nothing was started.",
+        "The service is overloaded or shutting down; nothing was started.",
         "60 tasks already wait for this model; nothing was started, so try again later.",
         "overloaded",
         retry=True,

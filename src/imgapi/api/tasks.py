@@ -21,7 +21,7 @@ from imgapi.tasks.webhooks import Deliverer
 TAG = "tasks"
 MAX_LISTED = 100
 Operation = Literal["change_bg", "change_cloth", "expand", "fix", "remove_bg", "remove_watermark"]
-_BASE_ERRORS: dict[int | str, dict[str, Any]] = {status: ERRORS[status] for status in (400, 401, 429, 500, 503)}
+_BASE_ERRORS: dict[int | str, dict[str, Any]] = {status: ERRORS[status] for status in (400, 401, 429, 500)}
 # Before OpenAPI 3.2 there is no word for the items of a stream: its schema is that of one event.
 _EVENT = {
     "type": "object",
