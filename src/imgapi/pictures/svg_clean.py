@@ -167,16 +167,17 @@ def _refuse_multiplication(root: Element) -> None:
     """Count the elements after all `#id` references are written out, each element visited once."""
     targets = {identity: element for element in root.iter() if (identity := element.get("id"))}
     sizes: dict[Element, int] = {}
-    open_elements: set[Element] = set()
+    # Each with what it needs.
+    open_elements: dict[Element, list[Element]] = {}
     stack = [root]
     while stack:
         element = stack[-1]
         if element in sizes:
             stack.pop()
             continue
-        needed = [*element, *_referred(element, targets)]
-        if element not in open_elements:
-            open_elements.add(element)
+        needed = open_elements.get(element)
+        if needed is None:
+            needed = open_elements[element] = [*element, *_referred(element, targets)]
             # What is open already refers to itself; renderers end such a circle where it closes.
             stack.extend(other for other in needed if other not in sizes and other not in open_elements)
             continue
@@ -189,8 +190,12 @@ def _refuse_multiplication(root: Element) -> None:
 
 
 def _referred(element: Element, targets: dict[str, Element]) -> list[Element]:
-    names = [value.strip()[1:] for key in _HREFS if (value := element.get(key)) and value.strip().startswith("#")]
-    for value in element.attrib.values():
-        if "#" in value and "(" in value:
+    names = []
+    for key, value in element.attrib.items():
+        if "#" not in value:
+            continue
+        if key in _HREFS and value.strip().startswith("#"):
+            names.append(value.strip()[1:])
+        if "(" in value:
             names += [name.strip() for name in _LOCAL_REFERENCE.findall(value)]
     return [targets[name] for name in names if name in targets]
