@@ -54,7 +54,7 @@ async def test_functions_run_in_other_processes(workers: Workers) -> None:
 
 async def test_whoever_answers_goes_before_pictures(workers: Workers) -> None:
     """Workers leave the cores to the service when it has something to do."""
-    assert await workers.run(os.nice, 0) == os.nice(0) + 10
+    assert await workers.run(os.nice, 0) == os.nice(0) + 5
 
 
 async def test_workers_are_told_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

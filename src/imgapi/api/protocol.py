@@ -25,8 +25,6 @@ HALF_CLOSED_SECONDS = 0.5
 LINGER_SECONDS = 2.0
 # The same for a request that is well-formed and was turned away at its head.
 DROPPING_SECONDS = 10.0
-# When a refusal is followed by the end of what is sent, for those who read up to there.
-END_AFTER_SECONDS = 0.05
 # Of one request's head: no client sends as much, and the parser keeps whatever comes.
 MAX_HEAD_BYTES = 64 * 1024
 # Requests that one connection may have sent before the first of them is answered.
@@ -340,11 +338,7 @@ class DocumentedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self.transport.write(refusal.written(self.server_state.default_headers))
-        self.flow.resume_reading()
-        # In a rush, the other refusals go first.
-        self.loop.call_later(END_AFTER_SECONDS, self._write_end)
-        self.loop.call_later(patience_seconds, self.transport.close)
-
-    def _write_end(self) -> None:
-        if self.transport.can_write_eof() and not self.transport.is_closing():
+        if self.transport.can_write_eof():
             self.transport.write_eof()
+        self.flow.resume_reading()
+        self.loop.call_later(patience_seconds, self.transport.close)

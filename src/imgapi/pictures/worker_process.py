@@ -24,7 +24,7 @@ from typing import Any
 _LENGTH_BYTES = 8
 _APART_BYTES = 16 * 1024
 # Whoever answers callers goes first: refusals and health checks take little, and pictures take what is left.
-_NICENESS = 10
+_NICENESS = 5
 # One worker is one core; libraries that would start threads of their own read these when they are imported.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
 
