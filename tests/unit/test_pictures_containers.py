@@ -183,7 +183,7 @@ def test_a_size_in_millimetres_is_drawn_as_the_renderer_draws_it() -> None:
     resvg_py = pytest.importorskip("resvg_py")
     lines = "".join(f'<path d="M{at} 0L{at + 7.3} 297" stroke="#000" stroke-width=".05"/>' for at in range(0, 200, 3))
     text = svg_bytes(lines, 'width="210mm" height="297mm" viewBox="0 0 210 297"')
-    ours = render_svg(text, renderer="resvg", max_pixels=10**6, max_bytes=10**6)
+    ours = render_svg(text, renderer="resvg", max_pixels=10**6, max_side=10**4, max_bytes=10**6)
     own = Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=text.decode(), dpi=96))))
     assert np.array_equal(np.asarray(ours), np.asarray(own.convert("RGBA")))
     assert (probe(text, LIMITS).width, probe(text, LIMITS).height) == (794, 1123)

@@ -23,7 +23,7 @@ from imgapi.pictures.svg_clean import clean_svg
 from imgapi.pictures.svg_document import parse_svg
 from pictures import SVG_LEAD, draw_photo, encode, png_claiming, svg_bytes
 
-BOUNDS: dict[str, Any] = {"max_pixels": 16_000_000, "max_bytes": 5 * 1024 * 1024}
+BOUNDS: dict[str, Any] = {"max_pixels": 16_000_000, "max_side": 16_384, "max_bytes": 5 * 1024 * 1024}
 
 
 @pytest.fixture(params=["resvg", "cairosvg"])
@@ -374,12 +374,12 @@ def test_what_makes_the_renderer_panic_is_refused(more: str) -> None:
 
 def test_size_is_bounded_before_rendering() -> None:
     """Pixels beyond the limit are refused, at the intrinsic and at an asked-for size."""
-    with pytest.raises(ImageTooLarge, match="10000x10000 pixels; at most 16 megapixels"):
+    with pytest.raises(ImageTooLarge, match=r"10000x10000 pixels \(100.0 megapixels\); at most 16"):
         render_svg(svg_bytes(attributes='width="10000" height="10000"'), renderer="resvg", **BOUNDS)
     with pytest.raises(ImageTooLarge):
         render_svg(svg_bytes(), renderer="resvg", scale=lambda _w, _h: (9000, 9000), **BOUNDS)
     with pytest.raises(ImageTooLarge, match="svg"):
-        render_svg(svg_bytes(), renderer="resvg", max_pixels=100_000, max_bytes=10)
+        render_svg(svg_bytes(), renderer="resvg", max_pixels=100_000, max_side=1000, max_bytes=10)
 
 
 def test_renderer_names_are_closed() -> None:
@@ -407,7 +407,7 @@ from imgapi.pictures.fonts import generic_families
 from imgapi.pictures.svg import render_svg, render_svg_png
 try:
     image = render_svg(b'<svg xmlns="http://www.w3.org/2000/svg" width="7" height="5"/>',
-                       renderer="resvg", max_pixels=100, max_bytes=1000)
+                       renderer="resvg", max_pixels=100, max_side=100, max_bytes=1000)
     assert image.size == (7, 5)
 except CapabilityMissing as error:
     assert "libcairo" in error.message

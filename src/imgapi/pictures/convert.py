@@ -13,7 +13,7 @@ from imgapi.pictures.deep import decode_deep, deep_profile, encode_deep_png, is_
 from imgapi.pictures.encode import encode_png
 from imgapi.pictures.frames import all_frames as every_frame
 from imgapi.pictures.frames import first_frame
-from imgapi.pictures.limits import PictureLimits, check_bytes, check_size, check_total_pixels
+from imgapi.pictures.limits import PictureLimits, check_bytes, check_total_pixels
 from imgapi.pictures.probe import PictureInfo, probe
 from imgapi.pictures.rasters import decoding, open_raster
 from imgapi.pictures.signatures import recognise
@@ -44,7 +44,15 @@ def convert_to_png(content: bytes, *, all_frames: bool, limits: PictureLimits, s
     """
     check_bytes(len(content), limits.max_bytes)
     if recognise(content) == "svg":
-        return Converted("svg", (_draw_svg(content, limits, svg_renderer),))
+        # Not probed: that would be to read the document twice.
+        rendered = render_svg_png(
+            content,
+            renderer=svg_renderer,
+            max_pixels=limits.max_svg_pixels,
+            max_side=limits.max_side,
+            max_bytes=limits.max_svg_bytes,
+        )
+        return Converted("svg", (rendered,))
     info = probe(content, limits)
     if not all_frames or info.frames == 1:
         return Converted(info.format, (_convert_first(content, info),))
@@ -54,22 +62,6 @@ def convert_to_png(content: bytes, *, all_frames: bool, limits: PictureLimits, s
     if info.format == "png" and info.deep:
         return Converted("png", tuple(_convert_deep_frames(content, info)))
     return Converted(info.format, tuple(_convert_frames(content, info, limits)))
-
-
-def _draw_svg(content: bytes, limits: PictureLimits, renderer: str) -> bytes:
-    """Draw at the intrinsic size, which is checked on the way: to probe first would be to read the document twice."""
-
-    def check(width: int, height: int) -> tuple[int, int]:
-        check_size(width, height, max_pixels=limits.max_svg_pixels, max_side=limits.max_side)
-        return width, height
-
-    return render_svg_png(
-        content,
-        renderer=renderer,
-        max_pixels=limits.max_svg_pixels,
-        max_bytes=limits.max_svg_bytes,
-        scale=check,
-    )
 
 
 def _convert_frames(content: bytes, info: PictureInfo, limits: PictureLimits) -> Iterator[bytes]:

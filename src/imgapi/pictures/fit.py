@@ -173,6 +173,7 @@ def _decode(
             content,
             renderer=svg_renderer,
             max_pixels=max(limits.max_svg_pixels, size[0] * size[1]),
+            max_side=max(limits.max_side, *size),
             max_bytes=limits.max_svg_bytes,
             scale=lambda _width, _height: size,
         )

@@ -77,6 +77,7 @@ def _draw_svg(content: bytes, size: tuple[int, int], limits: PictureLimits, rend
         content,
         renderer=renderer,
         max_pixels=limits.max_svg_pixels,
+        max_side=max(limits.max_side, *size),
         max_bytes=limits.max_svg_bytes,
         scale=lambda _width, _height: size,
     )

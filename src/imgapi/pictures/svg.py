@@ -6,7 +6,6 @@ import resource
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -14,16 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imgapi.errors import CapabilityMissing, ImageTooLarge, InvalidParameter, UnreadableImage
+from imgapi.errors import CapabilityMissing, InvalidParameter, UnreadableImage
 from imgapi.pictures.chunks import state_colours
 from imgapi.pictures.encode import encode_png
 from imgapi.pictures.fonts import families_for, with_stand_ins, with_stand_ins_in_css
-from imgapi.pictures.limits import check_bytes
+from imgapi.pictures.limits import check_bytes, check_size
 from imgapi.pictures.png_writer import write_samples
 from imgapi.pictures.premultiplied import straighten
 from imgapi.pictures.rasters import decoding
 from imgapi.pictures.svg_clean import clean_svg
 from imgapi.pictures.svg_document import FONT_SIZE, SVG, intrinsic_size, parse_svg, rendered_size
+from imgapi.pictures.worker_process import address_space_bytes
 
 RENDERERS = ("resvg", "cairosvg")
 _DPI = 96
@@ -44,12 +44,15 @@ def render_svg(
     *,
     renderer: str,
     max_pixels: int,
+    max_side: int,
     max_bytes: int,
     scale: Scale | None = None,
 ) -> Image.Image:
     """Render an SVG as `render_svg_png` does, and decode the rendering: RGBA."""
     return _open_rendering(
-        render_svg_png(content, renderer=renderer, max_pixels=max_pixels, max_bytes=max_bytes, scale=scale)
+        render_svg_png(
+            content, renderer=renderer, max_pixels=max_pixels, max_side=max_side, max_bytes=max_bytes, scale=scale
+        )
     )
 
 
@@ -58,6 +61,7 @@ def render_svg_png(
     *,
     renderer: str,
     max_pixels: int,
+    max_side: int,
     max_bytes: int,
     scale: Scale | None = None,
 ) -> bytes:
@@ -67,6 +71,7 @@ def render_svg_png(
         content: The document.
         renderer: `resvg` or `cairosvg`; CairoSVG also stands in where resvg_py can't be imported.
         max_pixels: Width times height of the rendering.
+        max_side: Longer side of the rendering.
         max_bytes: Size of the document.
         scale: Gives another size to render at, from the intrinsic one.
 
@@ -86,7 +91,7 @@ def render_svg_png(
     root.set("height", f"{size[1]:.12g}")
     natural = rendered_size(size)
     width, height = natural if scale is None else scale(*natural)
-    _check_pixels(width, height, max_pixels)
+    check_size(width, height, max_pixels=max_pixels, max_side=max_side)
     with _bounded_memory():
         return render(root, width, height)
 
@@ -95,7 +100,7 @@ def render_svg_png(
 def _bounded_memory() -> Iterator[None]:
     """Keep a renderer within its memory, in a worker: a renderer that gets no more ends its process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    taken_bytes = _address_space_bytes()
+    taken_bytes = address_space_bytes()
     if soft == resource.RLIM_INFINITY or not 0 < taken_bytes < soft - _MAX_MEMORY_BYTES:
         yield
         return
@@ -104,14 +109,6 @@ def _bounded_memory() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-
-def _address_space_bytes() -> int:
-    """Tell how much this process has taken; 0 where the system does not say."""
-    try:
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-    except (OSError, ValueError):
-        return 0
 
 
 def available_renderers() -> tuple[str, ...]:
@@ -124,13 +121,6 @@ def available_renderers() -> tuple[str, ...]:
             continue
         found.append(name)
     return tuple(found)
-
-
-def _check_pixels(width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise ImageTooLarge(
-            f"the svg is {width}x{height} pixels; at most {max_pixels / 1e6:.4g} megapixels are rendered",
-        )
 
 
 def _renderer(name: str) -> Callable[[ET.Element, int, int], bytes]:

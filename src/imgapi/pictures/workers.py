@@ -10,31 +10,19 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, ParamSpec, Self, TypeVar
 
 from imgapi.errors import ImageTooLarge, ImgapiError, Overloaded, UnreadableImage
 from imgapi.pictures.line import SMALL_BYTES, Call, Line
-from imgapi.pictures.worker_process import Channel, Job, Outcome, Setup
+from imgapi.pictures.worker_process import Channel, Job, Outcome, Setup, environment_of_worker
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _GIBIBYTE = 1024**3
-_KEPT_BYTES = str(32 * 1024 * 1024)
-# A worker keeps so much freed memory for its next picture, by glibc and by Pillow (in blocks of 16 MiB): to get it from
-# the system page by page takes a quarter of the time of a picture (bench/results.md). Other systems don't read these.
-_KEEP_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": _KEPT_BYTES,
-    "MALLOC_TRIM_THRESHOLD_": _KEPT_BYTES,
-    "PILLOW_BLOCKS_MAX": "1",
-}
-# What a worker is told of the service's environment: neither keys nor addresses, which a picture that takes one over
-# would find there.
-_TOLD = frozenset({"DYLD_LIBRARY_PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "TMPDIR", "TZ"})
-_TOLD_BEGINNINGS = ("COVERAGE_", "FONTCONFIG_", "LC_", "MALLOC_", "PILLOW_", "PYTHON", "XDG_")
 _START_SECONDS = 60.0
 _STOP_SECONDS = 2.0
 # A picture that takes longer to arrive loses its place in the line, so that slow senders keep nobody out.
@@ -52,10 +40,6 @@ PRELOADED = (
     "PIL.TiffImagePlugin",
     "PIL.WebPImagePlugin",
 )
-
-
-def _told(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name in _TOLD or name.startswith(_TOLD_BEGINNINGS)}
 
 
 class _WorkerDied(Exception):
@@ -91,7 +75,7 @@ class _Worker:
                 [sys.executable, "-P", "-m", "imgapi.pictures.worker_process", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env={**_KEEP_MEMORY, **_told(os.environ)},
+                env=environment_of_worker(os.environ),
                 pass_fds=(theirs.fileno(),),
                 process_group=0,
             )
