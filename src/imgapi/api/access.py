@@ -94,8 +94,7 @@ class Access:
             await self.app(scope, receive, send)
             return
         request = Request(scope)
-        given = request.headers.get("x-request-id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = name_request(request.headers.get("x-request-id", ""))
         request.state.request_id = request_id
         request.state.body_limits = self.limits
         exchange = _Exchange(request_id, send)
@@ -150,6 +149,11 @@ class Access:
             await answer(request.scope, request.receive, exchange.send)
         finally:
             watching.cancel()
+
+
+def name_request(given: str) -> str:
+    """Take the id that a client gave a request, or make one where it gave none that can be taken."""
+    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def take_place(request: Request) -> None:

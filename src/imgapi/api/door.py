@@ -1,13 +1,12 @@
 """Turning requests away at their heads, where the line is full: in a rush, in a fraction of the time of an answer."""
 
 import asyncio
-import uuid
 from collections.abc import Callable, Mapping
 
 import structlog
 
-from imgapi.api.access import REQUEST_ID
-from imgapi.api.failures import status_of
+from imgapi.api.access import name_request
+from imgapi.api.failures import status_of, whole_seconds
 from imgapi.api.metrics import Metrics
 from imgapi.api.protocol import Headers, Refusal
 from imgapi.errors import Overloaded
@@ -40,9 +39,8 @@ class Door:
         try:
             check(int(length) if length.isdecimal() else None)
         except Overloaded as exc:
-            given = fields.get(b"x-request-id", "")
-            request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-            refusal = Refusal(status_of(exc), exc.sentence, exc.code, request_id, max(1, round(exc.retry_after)))
+            request_id = name_request(fields.get(b"x-request-id", ""))
+            refusal = Refusal(status_of(exc), exc.sentence, exc.code, request_id, whole_seconds(exc.retry_after))
             self._note(method.decode(), path.decode(), refusal)
             return refusal
         return None

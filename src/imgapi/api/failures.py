@@ -77,6 +77,11 @@ def error_response(
     return JSONResponse(reply.model_dump(exclude_none=True), status, headers)
 
 
+def whole_seconds(seconds: float) -> int:
+    """Round for `Retry-After`: at least one."""
+    return max(1, round(seconds))
+
+
 def status_of(error: errors.ImgapiError) -> HTTPStatus:
     """Find the status of a failure: its own row, or that of its nearest ancestor with one."""
     for kind in type(error).__mro__:
@@ -89,7 +94,7 @@ def answer_named(request: Request, error: errors.ImgapiError) -> JSONResponse:
     """Answer a failure that imgapi can name, and leave it for the log."""
     headers = {}
     if isinstance(error, _WAITABLE):
-        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+        headers["Retry-After"] = str(whole_seconds(error.retry_after))
     request.state.failure = error
     return error_response(
         request.state.request_id,

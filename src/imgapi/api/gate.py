@@ -5,7 +5,7 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from imgapi.api.failures import error_response
+from imgapi.api.failures import error_response, whole_seconds
 from imgapi.api.keys import Key, Keyring
 from imgapi.api.quotas import Quotas
 from imgapi.errors import QuotaExceeded
@@ -70,7 +70,7 @@ class Gate:
         return tell
 
     def _hold_back(self, request: Request, key: Key, error: QuotaExceeded) -> ASGIApp:
-        headers = {"Retry-After": str(max(1, round(error.retry_after))), **self._quotas.headers(key)}
+        headers = {"Retry-After": str(whole_seconds(error.retry_after)), **self._quotas.headers(key)}
         return error_response(
             request.state.request_id, HTTPStatus.TOO_MANY_REQUESTS, error.message, error.code, headers=headers
         )
