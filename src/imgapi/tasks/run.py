@@ -1,11 +1,8 @@
 """What can be done with tasks: start, wait for, look at, list, cancel and forget them."""
 
 import asyncio
-import base64
-import binascii
 import hashlib
 import json
-import math
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +14,6 @@ from imgapi.dashscope.client import DashScope
 from imgapi.edits.remove_bg import OPERATION
 from imgapi.errors import (
     ImgapiError,
-    InvalidParameter,
     LedgerUnavailable,
     Overloaded,
     ResultExpired,
@@ -29,6 +25,7 @@ from imgapi.errors import (
 from imgapi.tasks.acceptance import NewTask, Room
 from imgapi.tasks.catalogue import LOCAL_LANE
 from imgapi.tasks.changes import Changes, Watch
+from imgapi.tasks.cursors import read_cursor, write_cursor
 from imgapi.tasks.lanes import Line
 from imgapi.tasks.ledger import BEFORE_SUBMIT, End, Ledger
 from imgapi.tasks.life import Life
@@ -255,11 +252,11 @@ class TaskRunner:
         Raises:
             InvalidParameter: The cursor is none of ours.
         """
-        before = None if cursor is None else _read_cursor(cursor)
+        before = None if cursor is None else read_cursor(cursor)
         found = await self.ledger.list(caller, status=status, operation=operation, limit=limit + 1, before=before)
         page: dict[str, Any] = {"tasks": [self.views.task(*each) for each in found[:limit]]}
         if len(found) > limit:
-            page["next_cursor"] = _write_cursor(found[limit - 1][0])
+            page["next_cursor"] = write_cursor(found[limit - 1][0])
         return page
 
     async def cancel(self, task_id: str, caller: str = "") -> dict[str, Any]:
@@ -340,7 +337,7 @@ class TaskRunner:
                         # It may have gone on between the two: what is told of an event is never older than it.
                         record, line = await self._look(task_id, caller)
                 except ImgapiError:
-                    # Forgotten meanwhile.
+                    # Forgotten meanwhile, or not to be looked up now: whoever listens asks again.
                     return
                 told = bool(news)
                 for number, name in news:
@@ -381,21 +378,3 @@ class TaskRunner:
 def _digest(operation: str, request: Request) -> str:
     text = json.dumps([operation, request.model_dump(mode="json")], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _write_cursor(record: TaskRecord) -> str:
-    return base64.urlsafe_b64encode(json.dumps([record.created_at, record.id]).encode()).decode()
-
-
-_NO_CURSOR = "is none that a list of tasks gave; take `next_cursor` as it was"
-
-
-def _read_cursor(cursor: str) -> tuple[float, str]:
-    try:
-        at, task_id = json.loads(base64.urlsafe_b64decode(cursor))
-        read = float(at), str(uuid.UUID(str(task_id)))
-    except (binascii.Error, ValueError, TypeError) as exc:
-        raise InvalidParameter(_NO_CURSOR, field="cursor") from exc
-    if not math.isfinite(read[0]):
-        raise InvalidParameter(_NO_CURSOR, field="cursor")
-    return read
