@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from imgapi.api.protocol import DocumentedProtocol
 
@@ -21,6 +22,21 @@ def free_socket() -> socket.socket:
     bound.bind(("127.0.0.1", 0))
     bound.listen(128)
     return bound
+
+
+def living(answer: ASGIApp) -> ASGIApp:
+    """Make an application of what answers requests and knows no start and stop."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            while True:
+                kind = (await receive())["type"]
+                await send({"type": f"{kind}.complete"})
+                if kind == "lifespan.shutdown":
+                    return
+        await answer(scope, receive, send)
+
+    return app
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from imgapi.api.metrics import Metrics
 from imgapi.api.protocol import DocumentedProtocol
 from imgapi.errors import Overloaded
 from imgapi.tasks.census import Census
-from servers import free_socket, serving
+from servers import free_socket, living, serving
 
 BODY_BYTES = 3_000_000
 
@@ -42,12 +42,6 @@ LINE = Line()
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with the size of the body."""
-    if scope["type"] == "lifespan":
-        while True:
-            kind = (await receive())["type"]
-            await send({"type": f"{kind}.complete"})
-            if kind == "lifespan.shutdown":
-                return
     request = Request(scope, receive)
     await JSONResponse({"size": len(await request.body())})(scope, receive, send)
 
@@ -56,7 +50,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 def address() -> Iterator[tuple[str, int]]:
     """Serve the application behind the door."""
     bound = free_socket()
-    with serving(app, bound, DocumentedProtocol.behind(Door({"/upload": LINE.check}, Metrics()))):
+    with serving(living(app), bound, DocumentedProtocol.behind(Door({"/upload": LINE.check}, Metrics()))):
         yield bound.getsockname()
 
 

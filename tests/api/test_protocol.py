@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from imgapi.api.protocol import MAX_HEAD_BYTES, MAX_PIPELINED, DocumentedProtocol
-from servers import free_socket, serving
+from servers import free_socket, living, serving
 
 LARGE_BYTES = 30_000_000
 LIVE = b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -36,8 +36,6 @@ class Application:
         self.left = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
         request = Request(scope, receive)
         if scope["path"] == "/never":
             while (await receive())["type"] != "http.disconnect":
@@ -61,17 +59,7 @@ APPLICATION = Application()
 def address() -> Iterator[tuple[str, int]]:
     """Serve the application hastily."""
     bound = free_socket()
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            while True:
-                kind = (await receive())["type"]
-                await send({"type": f"{kind}.complete"})
-                if kind == "lifespan.shutdown":
-                    return
-        await APPLICATION(scope, receive, send)
-
-    with serving(app, bound, Hasty):
+    with serving(living(APPLICATION), bound, Hasty):
         yield bound.getsockname()
 
 
