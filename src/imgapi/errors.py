@@ -32,6 +32,16 @@ ImgapiError
 from typing import ClassVar, Self
 
 
+class Waitable:
+    """What a failure is as well when another try is sensible after a while.
+
+    Attributes:
+        retry_after: Seconds until then.
+    """
+
+    retry_after: float
+
+
 class ImgapiError(Exception):
     """A failure with one sentence that a caller may read.
 
@@ -168,7 +178,7 @@ class IdempotencyConflict(CallerError):
     code = "idempotency_conflict"
 
 
-class QueueTooLong(CallerError):
+class QueueTooLong(CallerError, Waitable):
     """So many tasks wait that a new one would wait longer than this server lets one wait; nothing was started.
 
     Args:
@@ -183,7 +193,7 @@ class QueueTooLong(CallerError):
         self.retry_after = retry_after
 
 
-class QuotaExceeded(CallerError):
+class QuotaExceeded(CallerError, Waitable):
     """The caller's key has no requests or pictures left for now.
 
     Args:
@@ -204,7 +214,7 @@ class UpstreamError(ImgapiError):
     code = "upstream_error"
 
 
-class UpstreamThrottled(UpstreamError):
+class UpstreamThrottled(UpstreamError, Waitable):
     """The upstream asked for fewer requests until our patience ended; nothing was accepted, nothing is paid.
 
     Args:
@@ -250,7 +260,7 @@ class StillRunning(UpstreamError):
     code = "still_running"
 
 
-class Overloaded(ImgapiError):
+class Overloaded(ImgapiError, Waitable):
     """This server's waiting line is full.
 
     Args:
@@ -265,7 +275,7 @@ class Overloaded(ImgapiError):
         self.retry_after = retry_after
 
 
-class LedgerUnavailable(ImgapiError):
+class LedgerUnavailable(ImgapiError, Waitable):
     """Tasks can't be written down or looked up for now: the disk is full, or the tasks database is away.
 
     Args:

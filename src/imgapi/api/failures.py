@@ -41,13 +41,6 @@ STATUSES: Mapping[type[errors.ImgapiError], HTTPStatus] = {
     errors.CapabilityMissing: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
-_WAITABLE = (
-    errors.Overloaded,
-    errors.LedgerUnavailable,
-    errors.UpstreamThrottled,
-    errors.QuotaExceeded,
-    errors.QueueTooLong,
-)
 _EDITS = frozenset({"change_bg", "change_cloth", "expand", "fix", "remove_bg", "remove_watermark"})
 # Python 3.13 renamed this member.
 BODY_TOO_LARGE = HTTPStatus(413)
@@ -93,7 +86,7 @@ def status_of(error: errors.ImgapiError) -> HTTPStatus:
 def answer_named(request: Request, error: errors.ImgapiError) -> JSONResponse:
     """Answer a failure that imgapi can name, and leave it for the log."""
     headers = {}
-    if isinstance(error, _WAITABLE):
+    if isinstance(error, errors.Waitable):
         headers["Retry-After"] = str(whole_seconds(error.retry_after))
     request.state.failure = error
     return error_response(

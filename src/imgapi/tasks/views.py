@@ -84,7 +84,7 @@ class Views:
             kind = _KINDS.get(told["code"], ImgapiError)
             failure = kind.__new__(kind)
             ImgapiError.__init__(failure, told["error"], field=told.get("field"))
-            if isinstance(failure, errors.Overloaded | errors.LedgerUnavailable | errors.UpstreamThrottled):
+            if isinstance(failure, errors.Waitable):
                 failure.retry_after = _RETRY_SECONDS
         failure.task_id, failure.upstream_task_id = record.id, record.upstream_task_id
         failure.billed, failure.usage = billed(record), usage(record.made, record.price).model_dump()
