@@ -12,6 +12,8 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
 from imgapi.errors import ImageTooLarge, InvalidParameter, UnreadableImage
@@ -23,6 +25,11 @@ from imgapi.pictures.svg_clean import clean_svg
 from imgapi.pictures.svg_document import parse_svg
 from pictures import SVG_LEAD, draw_photo, encode, png_claiming, svg_bytes
 
+# What references in CSS are made of, and what may stand between.
+CSS_PIECES = (
+    *("url(", "URL(", "image(", "image-set(", "src(", "cross-fade(", "rgb(1,2)", "(", ")", "@import", "@", "/*", "*/"),
+    *("#a", '"', "'", " ", "\t", "\n", "\u2003", ";", "{", "}", "font-face", "data:,", "http://host.example/x"),
+)
 BOUNDS: dict[str, Any] = {"max_pixels": 16_000_000, "max_side": 16_384, "max_bytes": 5 * 1024 * 1024}
 
 
@@ -184,7 +191,8 @@ def test_another_size_is_rendered_not_resampled(renderer: str) -> None:
 def cleaned(body: str) -> str:
     """Clean a document and give all its attribute values and texts."""
     root = parse_svg(svg_bytes(body))
-    clean_svg(root)
+    for embedded in clean_svg(root):
+        embedded.put_back()
     parts = [part for element in root.iter() for part in (*element.attrib.values(), element.text or "")]
     return " | ".join(parts).lower()
 
@@ -266,7 +274,7 @@ def test_nothing_is_read_from_disk(renderer: str, tmp_path: Any) -> None:
 
 
 def test_embedded_raster_is_drawn(renderer: str) -> None:
-    """A data URL of a small PNG is drawn; one that claims to be huge, or is an SVG, is dropped."""
+    """A data URL of a small PNG is drawn; one that claims to be huge is dropped."""
 
     def drawing(content: bytes) -> bytes:
         data = base64.b64encode(content).decode()
@@ -274,6 +282,69 @@ def test_embedded_raster_is_drawn(renderer: str) -> None:
 
     assert render_svg(drawing(encode(draw_photo(8, 8), "png")), renderer=renderer, **BOUNDS).getbbox() is not None
     assert render_svg(drawing(png_claiming(30_000, 30_000)), renderer=renderer, **BOUNDS).getbbox() is None
+
+
+SMALL = 'width="40" height="40"'
+
+
+def embedding(inner: bytes, more: str = "", lead: str = "data:image/svg+xml;base64,") -> bytes:
+    """Write a drawing that is another one in an image element."""
+    url = lead + (base64.b64encode(inner).decode() if "base64" in lead else quote(inner))
+    return svg_bytes(f'<image id="i" xlink:href="{url}" width="40" height="40"/>{more}')
+
+
+@pytest.mark.parametrize(
+    "lead", ["data:image/svg+xml;base64,", "data:image/svg+xml,", "data:IMAGE/SVG+XML;charset=utf-8,"]
+)
+def test_embedded_svg_is_drawn(renderer: str, lead: str) -> None:
+    """A drawing within a drawing is shown, as browsers do, in every way of writing its URL."""
+    inner = svg_bytes('<rect width="40" height="40" fill="#0000ff"/>', SMALL)
+    image = render_svg(embedding(inner, lead=lead), renderer=renderer, **BOUNDS)
+    assert image.getpixel((20, 20)) == (0, 0, 255, 255)
+
+
+def test_text_of_an_embedded_svg_is_drawn() -> None:
+    """The fonts are there for a drawing whose only text is in the one that it embeds."""
+    inner = svg_bytes('<text x="2" y="30" font-size="20">Ab</text>', SMALL)
+    whole = render_svg(inner, renderer="resvg", **BOUNDS).getbbox()
+    assert render_svg(embedding(inner), renderer="resvg", **BOUNDS).getbbox() == whole
+
+
+def test_embedded_svg_is_cleaned_likewise(renderer: str, tmp_path: Any) -> None:
+    """What it refers to outside, on disk or in a third drawing, is dropped; the rest of it is drawn."""
+    path = tmp_path / "secret.png"
+    path.write_bytes(encode(draw_photo(40, 40), "png"))
+    third = base64.b64encode(svg_bytes('<rect width="40" height="40"/>')).decode()
+    for reference in (str(path), path.as_uri(), f"data:image/svg+xml;base64,{third}"):
+        inner = svg_bytes(f'<rect width="9" height="9"/><image href="{reference}" width="40" height="40"/>', SMALL)
+        assert render_svg(embedding(inner), renderer=renderer, **BOUNDS).getbbox() == (0, 0, 9, 9)
+
+
+@pytest.mark.parametrize("inner", ["not XML", "<svg/>", "<!DOCTYPE svg [<!ENTITY a 'b'>]><svg>&a;</svg>", "<g>" * 500])
+def test_unsound_embedded_svg_is_dropped(renderer: str, inner: str) -> None:
+    """What is no drawing, or one that would be refused by itself, leaves no pixel, and the rest is drawn."""
+    image = render_svg(embedding(inner.encode(), '<rect width="9" height="9"/>'), renderer=renderer, **BOUNDS)
+    assert image.getbbox() == (0, 0, 9, 9)
+
+
+def test_references_multiply_embedded_drawings_too() -> None:
+    """The elements of an embedded drawing count as often as its image is referred to."""
+    uses = '<use href="#i"/>' * 600
+    inner = svg_bytes('<g id="a">' + "<g/>" * 1000 + "</g>" + '<use href="#a"/>')
+    render_svg(embedding(svg_bytes("<g/>"), uses), renderer="resvg", **BOUNDS)
+    with pytest.raises(ImageTooLarge, match="expand to more than 1000000"):
+        render_svg(embedding(inner, uses), renderer="resvg", **BOUNDS)
+
+
+@given(st.lists(st.sampled_from(CSS_PIECES), max_size=9).map("".join))
+def test_attributes_lose_what_loads_however_it_is_put_together(value: str) -> None:
+    """An attribute without escapes, most of which need no cleaning, comes out as one with an escape does."""
+    plain, escaped = (parse_svg(svg_bytes("<rect/>")) for _ in range(2))
+    plain[0].set("fill", f"({value}")
+    escaped[0].set("fill", f"\\28 {value}")
+    clean_svg(plain)
+    clean_svg(escaped)
+    assert plain[0].get("fill") == escaped[0].get("fill")
 
 
 def entity_bomb() -> bytes:

@@ -4,7 +4,7 @@ import importlib
 import io
 import resource
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -21,7 +21,7 @@ from imgapi.pictures.limits import check_bytes, check_size
 from imgapi.pictures.png_writer import write_samples
 from imgapi.pictures.premultiplied import straighten
 from imgapi.pictures.rasters import decoding
-from imgapi.pictures.svg_clean import clean_svg
+from imgapi.pictures.svg_clean import EmbeddedSvg, clean_svg
 from imgapi.pictures.svg_document import FONT_SIZE, SVG, intrinsic_size, parse_svg, rendered_size
 from imgapi.pictures.worker_process import address_space_bytes
 
@@ -83,7 +83,7 @@ def render_svg_png(
     """
     check_bytes(len(content), max_bytes, "the svg")
     root = parse_svg(content)
-    clean_svg(root)
+    embedded = clean_svg(root)
     render = _renderer(renderer)
     size = intrinsic_size(root)
     # Said in one unit on the root, both renderers take the size from here; fewer digits would move hairlines.
@@ -93,7 +93,7 @@ def render_svg_png(
     width, height = natural if scale is None else scale(*natural)
     check_size(width, height, max_pixels=max_pixels, max_side=max_side)
     with _bounded_memory():
-        return render(root, width, height)
+        return render(root, embedded, width, height)
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def available_renderers() -> tuple[str, ...]:
     return tuple(found)
 
 
-def _renderer(name: str) -> Callable[[ET.Element, int, int], bytes]:
+def _renderer(name: str) -> Callable[[ET.Element, Sequence[EmbeddedSvg], int, int], bytes]:
     if name not in RENDERERS:
         raise InvalidParameter(f"there is no SVG renderer {name!r}; choose one of {', '.join(RENDERERS)}")
     if name == "resvg":
@@ -136,18 +136,26 @@ def _renderer(name: str) -> Callable[[ET.Element, int, int], bytes]:
     return _render_with_cairosvg
 
 
-def _render_with_resvg(root: ET.Element, width: int, height: int) -> bytes:
-    has_text = next(root.iter(f"{SVG}text"), None) is not None
+def _render_with_resvg(root: ET.Element, embedded: Sequence[EmbeddedSvg], width: int, height: int) -> bytes:
+    trees = (root, *(each.root for each in embedded))
+    has_text = any(next(tree.iter(f"{SVG}text"), None) is not None for tree in trees)
     if has_text:
-        _name_stand_ins(root)
+        for tree in trees:
+            _name_stand_ins(tree)
+        for each in embedded:
+            # The renderer loads fonts only where it sees a text in the outer document; here it draws none.
+            ET.SubElement(each.image, f"{SVG}text")
+    inner = [each.put_back() for each in embedded]
     document = ET.tostring(root, encoding="unicode")
     # The faster binding can't be told a size.
     is_own_size = rendered_size(intrinsic_size(root)) == (width, height)
-    if is_own_size and not has_text and not _needs_newest_resvg(root):
+    if is_own_size and not has_text and not embedded and not _needs_newest_resvg(root):
         drawn = _draw_fast(document)
         if drawn is not None and drawn.shape[:2] == (height, width):
             return state_colours(write_samples(drawn, "RGBA"), None)
-    rendered = _render_fully(document, width, height, has_text=has_text)
+    # Keyword arguments of which the type checker knows only that they are strings.
+    families: Any = families_for("".join((document, *inner))) if has_text else {}
+    rendered = _render_fully(document, width, height, families, has_text=has_text)
     if _is_rgba_of(rendered, width, height):
         return state_colours(rendered, None)
     image = _open_rendering(rendered)
@@ -166,12 +174,10 @@ def _name_stand_ins(root: ET.Element) -> None:
             element.set("style", with_stand_ins_in_css(css))
 
 
-def _render_fully(document: str, width: int, height: int, *, has_text: bool) -> bytes:
+def _render_fully(document: str, width: int, height: int, families: Any, *, has_text: bool) -> bytes:
     """Render with resvg_py, which has the newest resvg and can be told fonts; a panic is no exception to Python."""
     import resvg_py
 
-    # Keyword arguments of which the type checker knows only that they are strings.
-    families: Any = families_for(document) if has_text else {}
     try:
         return bytes(
             resvg_py.svg_to_bytes(
@@ -225,7 +231,7 @@ def _is_rgba_of(png: bytes, width: int, height: int) -> bool:
     return png[16:26] == struct.pack(">IIBB", width, height, 8, 6)
 
 
-def _render_with_cairosvg(root: ET.Element, width: int, height: int) -> bytes:
+def _render_with_cairosvg(root: ET.Element, embedded: Sequence[EmbeddedSvg], width: int, height: int) -> bytes:
     try:
         # Needs the libcairo of the system, without which everything else works.
         import cairosvg
@@ -235,6 +241,8 @@ def _render_with_cairosvg(root: ET.Element, width: int, height: int) -> bytes:
             "(Debian and Ubuntu: apt-get install libcairo2); or set IMGAPI_SVG_RENDERER=resvg",
             detail=str(exc),
         ) from exc
+    for each in embedded:
+        each.put_back()
     try:
         rendered = cairosvg.svg2png(
             bytestring=ET.tostring(root, encoding="utf-8"),

@@ -4,14 +4,17 @@ import base64
 import binascii
 import re
 import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, tostring
 
-from imgapi.errors import ImageTooLarge, ImgapiError
+from imgapi.errors import ImageTooLarge, ImgapiError, UnreadableImage
 from imgapi.pictures import headers
 from imgapi.pictures.rasters import decoding
 from imgapi.pictures.signatures import sniff_format
-from imgapi.pictures.svg_document import SVG, XLINK, XML
+from imgapi.pictures.svg_document import SVG, XLINK, XML, parse_svg
 
 # Elements after every `use` and paint reference is written out.
 MAX_EXPANDED_ELEMENTS = 1_000_000
@@ -24,6 +27,7 @@ _HREFS = ("href", f"{XLINK}href")
 _IMAGES = frozenset({f"{SVG}image", f"{SVG}feImage"})
 _EMBEDDABLE = {"jpeg": headers.read_jpeg, "png": headers.read_png, "webp": headers.read_webp, "gif": headers.read_gif}
 
+_SVG_URL = "data:image/svg+xml;base64,"
 _DATA_URL = re.compile(r"\s*data:([^,]*),", re.IGNORECASE)
 _MAX_PASSES = 10
 _FIRST_CHARACTER, _SURROGATES = 0x20, (0xD800, 0xDFFF)
@@ -35,13 +39,67 @@ _CSS_URL = re.compile(r"url\(\s*(\"[^\"]*\"?|'[^']*'?|[^)]*)\s*\)?", re.IGNORECA
 _CSS_OTHER_LOADERS = re.compile(r"(?:image|image-set|src|cross-fade)\([^)]*\)?", re.IGNORECASE)
 _LOCAL_REFERENCE = re.compile(r"url\(\s*[\"']?\s*#([^\"')]+)", re.IGNORECASE)
 _NESTED_FUNCTIONS = re.compile(r"\([^)]*\(")
+# Whatever cleaning could change in a value without escapes.
+_CSS_SUSPICIOUS = re.compile(r"@|/\*|(?:image|image-set|src|cross-fade)\(|url\((?! *[\"']? *#)", re.IGNORECASE)
 
 
-def clean_svg(root: Element) -> None:
-    """Drop scripts, links and every reference that is neither `#id` nor a small embedded raster, in place.
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedSvg:
+    """An SVG that an image element of another carries in a `data:` URL.
+
+    Attributes:
+        root: Its own tree, cleaned.
+        image: The element of the outer tree.
+        attribute: Name of the attribute that holds the URL.
+    """
+
+    root: Element
+    image: Element
+    attribute: str
+
+    def put_back(self) -> str:
+        """Write it into its image element; gives the document as text."""
+        document = tostring(self.root, encoding="unicode")
+        self.image.set(self.attribute, _SVG_URL + base64.b64encode(document.encode()).decode("ascii"))
+        return document
+
+
+def clean_svg(root: Element) -> Sequence[EmbeddedSvg]:
+    """Drop scripts, links and every reference that is neither `#id` nor a small embedded picture, in place.
+
+    An SVG embedded as a picture is taken out and cleaned likewise; one inside that is dropped, as browsers and
+    renderers do. Who draws the document puts it back.
 
     Raises:
-        ImageTooLarge: References multiply the elements beyond MAX_EXPANDED_ELEMENTS.
+        ImageTooLarge: References multiply the elements of all these documents beyond MAX_EXPANDED_ELEMENTS.
+    """
+    embedded = list(_take_out(root))
+    weights: dict[Element, int] = {}
+    for each in embedded:
+        weights[each.image] = _clean(each.root, {})
+    _clean(root, weights)
+    return embedded
+
+
+def _take_out(root: Element) -> Iterator[EmbeddedSvg]:
+    for element in root.iter():
+        attribute = next((name for name in _HREFS if name in element.attrib), None)
+        if element.tag not in _IMAGES or attribute is None:
+            continue
+        media_type = _DATA_URL.match(element.attrib[attribute])
+        if media_type is None or "svg" not in media_type[1].lower():
+            continue
+        content = _read_data_url(element.attrib.pop(attribute))
+        with suppress(UnreadableImage):
+            yield EmbeddedSvg(parse_svg(content), element, attribute)
+
+
+def _clean(root: Element, weights: Mapping[Element, int]) -> int:
+    """Clean one document; gives how many elements it has once all references are written out.
+
+    Args:
+        root: The document.
+        weights: How many elements an element stands for beside itself.
     """
     for element in root.iter():
         if element.tag in _INERT:
@@ -52,7 +110,7 @@ def clean_svg(root: Element) -> None:
         if element.tag == f"{SVG}style":
             element.text = _clean_css("".join(element.itertext()))
             del element[:]
-    _refuse_multiplication(root)
+    return _expanded_elements(root, weights)
 
 
 def _make_inert(element: Element) -> None:
@@ -91,11 +149,9 @@ def _clean_attributes(element: Element) -> None:
 
 
 def _may_load(value: str) -> bool:
-    """Tell whether an attribute, its CSS escapes read, has a function or a rule in it; a path or a name has none."""
-    if "(" in value:
-        return True
+    """Tell whether an attribute may have something in it that loads: most values have neither function nor escape."""
     if "\\" not in value:
-        return False
+        return "(" in value and _CSS_SUSPICIOUS.search(value) is not None
     unescaped = _CSS_ESCAPE.sub(lambda match: _unescaped(match[1], match[2]), value)
     return "(" in unescaped or "@" in unescaped
 
@@ -163,7 +219,7 @@ def _is_small_raster(content: bytes) -> bool:
     return 0 < header.width * header.height <= _MAX_EMBEDDED_PIXELS
 
 
-def _refuse_multiplication(root: Element) -> None:
+def _expanded_elements(root: Element, weights: Mapping[Element, int]) -> int:
     """Count the elements after all `#id` references are written out, each element visited once."""
     targets = {identity: element for element in root.iter() if (identity := element.get("id"))}
     sizes: dict[Element, int] = {}
@@ -182,11 +238,12 @@ def _refuse_multiplication(root: Element) -> None:
             stack.extend(other for other in needed if other not in sizes and other not in open_elements)
             continue
         stack.pop()
-        sizes[element] = 1 + sum(sizes.get(other, 0) for other in needed)
+        sizes[element] = 1 + weights.get(element, 0) + sum(sizes.get(other, 0) for other in needed)
         if sizes[element] > MAX_EXPANDED_ELEMENTS:
             raise ImageTooLarge(
                 f"the svg's references expand to more than {MAX_EXPANDED_ELEMENTS} elements; write fewer of them",
             )
+    return sizes[root]
 
 
 def _referred(element: Element, targets: dict[str, Element]) -> list[Element]:
