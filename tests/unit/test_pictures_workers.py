@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import cv2
 import pytest
 import pytest_asyncio
 
@@ -55,6 +56,12 @@ async def test_functions_run_in_other_processes(workers: Workers) -> None:
 async def test_whoever_answers_goes_before_pictures(workers: Workers) -> None:
     """Workers leave the cores to the service when it has something to do."""
     assert await workers.run(os.nice, 0) == os.nice(0) + 5
+
+
+async def test_one_worker_is_one_core() -> None:
+    """A library that a worker imports later starts no threads of its own either."""
+    async with Workers(count=1, max_waiting=1, timeout_seconds=10.0) as workers:
+        assert await workers.run(cv2.getNumThreads) == 1
 
 
 async def test_workers_are_told_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

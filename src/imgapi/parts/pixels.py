@@ -3,7 +3,6 @@
 import os
 
 from imgapi.clock import Clock
-from imgapi.emulator.painters import PAINTERS
 from imgapi.matting.by_model import ByModel, find_lack
 from imgapi.matting.model_files import ModelFiles
 from imgapi.matting.models import choose
@@ -35,11 +34,6 @@ def make_workers(settings: Settings) -> Workers:
         max_waiting=settings.workers_waiting,
         timeout_seconds=settings.worker_seconds,
         svg_seconds=settings.svg_seconds,
-        preload=(
-            *PRELOADED,
-            "imgapi.matting.classical",
-            *(f"imgapi.emulator.painters.{module}" for module, _ in PAINTERS.values()),
-        ),
     )
 
 

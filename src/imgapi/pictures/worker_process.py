@@ -38,7 +38,13 @@ _TOLD_BEGINNINGS = ("COVERAGE_", "FONTCONFIG_", "LC_", "MALLOC_", "PILLOW_", "PY
 # Whoever answers callers goes first: refusals and health checks take little, and pictures take what is left.
 _NICENESS = 5
 # One worker is one core; libraries that would start threads of their own read these when they are imported.
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
+_ONE_THREAD = (
+    "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "OPENCV_FOR_THREADS_NUM",
+    "RAYON_NUM_THREADS",
+)
 
 
 def environment_of_worker(environment: Mapping[str, str]) -> dict[str, str]:
@@ -181,8 +187,6 @@ def _set_up(setup: Setup) -> None:
     sys.path[:] = setup.search_path
     for module in setup.modules:
         importlib.import_module(module)
-    if "cv2" in sys.modules:
-        sys.modules["cv2"].setNumThreads(1)
     limit = address_space_bytes() + setup.max_memory_bytes
     # Not every system can limit address space; the time limit holds on all.
     with suppress(ValueError, OSError):
