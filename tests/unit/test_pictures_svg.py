@@ -30,6 +30,8 @@ CSS_PIECES = (
     *("url(", "URL(", "image(", "image-set(", "src(", "cross-fade(", "rgb(1,2)", "(", ")", "@import", "@", "/*", "*/"),
     *("#a", '"', "'", " ", "\t", "\n", "\u2003", ";", "{", "}", "font-face", "data:,", "http://host.example/x"),
 )
+# What only the newer resvg is asked to draw, without a pixel of its own.
+NEWER = '<g font-variation-settings="normal"/>'
 BOUNDS: dict[str, Any] = {"max_pixels": 16_000_000, "max_side": 16_384, "max_bytes": 5 * 1024 * 1024}
 
 
@@ -169,9 +171,9 @@ def test_size_with_a_fraction_stretches_nothing() -> None:
     assert image.getpixel((80, 39)) == (0, 0, 0, 255)
 
 
-def test_em_is_sixteen_pixels_beside_text_and_without() -> None:
+def test_em_is_sixteen_pixels_in_both_bindings() -> None:
     """Lengths in em don't depend on which binding draws."""
-    for more in ("", "<text/>"):
+    for more in ("", NEWER):
         image = render_svg(svg_bytes('<rect width="2em" height="2ex"/>' + more), renderer="resvg", **BOUNDS)
         assert image.getbbox() == (0, 0, 32, 16)
 
@@ -435,7 +437,7 @@ def test_octaves_of_noise_that_nobody_sees_are_left_out(octaves: str) -> None:
     assert np.array_equal(np.asarray(drawn[0]), np.asarray(drawn[1]))
 
 
-@pytest.mark.parametrize("more", ["", "<text/>"])
+@pytest.mark.parametrize("more", ["", NEWER])
 def test_what_makes_the_renderer_panic_is_refused(more: str) -> None:
     """A number beyond what the renderer can count is the caller's error, and ends no worker."""
     body = '<filter id="f"><feOffset dy="999999999999999999990"/></filter><circle cy="20" r="20" filter="url(#f)"/>'
@@ -508,12 +510,41 @@ SHAPES = (
 SIZE = 'width="120" height="100" viewBox="0 0 120 100"'
 
 
+def both(body: str, attributes: str = SIZE) -> tuple[Any, Any]:
+    """Draw something the faster way, and by the newer resvg."""
+    documents = (svg_bytes(body, attributes), svg_bytes(body + NEWER, attributes))
+    fast, full = (np.asarray(render_svg(document, renderer="resvg", **BOUNDS)) for document in documents)
+    return fast, full
+
+
 def test_both_bindings_of_resvg_draw_the_same() -> None:
-    """A drawing without text goes the faster way; an empty text sends it the other, and no pixel differs."""
-    fast = render_svg(svg_bytes(SHAPES, attributes=SIZE), renderer="resvg", **BOUNDS)
-    full = render_svg(svg_bytes(SHAPES + "<text/>", attributes=SIZE), renderer="resvg", **BOUNDS)
-    assert np.array_equal(np.asarray(fast), np.asarray(full))
-    assert np.asarray(fast)[:, :, 3].any()
+    """A drawing goes the faster way where it can, and no pixel differs."""
+    fast, full = both(SHAPES)
+    assert np.array_equal(fast, full)
+    assert fast[:, :, 3].any()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<text y="40">Plain AVA ffi</text>',
+        '<text y="40" font-family="No Such Family">Unknown</text>',
+        '<text y="40" font-family="No Such Family, monospace">Known last</text>',
+        '<text y="40" style="font: italic bold 20px/2 sans-serif">Shorthand</text>',
+        "<style>text { font: 20px 'No Such', cursive }</style><text y=\"40\">Styled</text>",
+        '<g font-family="sans-serif"><text y="40" font-family="inherit">Inherited</text></g>',
+        '<text y="40" font-family="serif">中文 with letters</text>',
+        '<text x="60" y="40" text-anchor="middle" letter-spacing="2" text-decoration="underline">Spaced</text>',
+        '<path id="p" d="M5 40 Q 60 90 115 30" fill="none"/><text><textPath xlink:href="#p">Bent</textPath></text>',
+        '<text y="40">א <tspan font-weight="bold">עברית</tspan></text>',
+        '<text y="40">हिन्दी</text>',
+    ],
+)
+def test_both_bindings_of_resvg_write_the_same(text: str) -> None:
+    """Texts come out alike, their fonts found by name, by generic family, or at a loss."""
+    fast, full = both(text)
+    assert np.array_equal(fast, full)
+    assert fast[:, :, 3].any() or not generic_families()
 
 
 def test_premultiplied_colours_are_divided_as_resvg_does() -> None:
@@ -531,13 +562,13 @@ def test_premultiplied_colours_are_divided_as_resvg_does() -> None:
     assert np.array_equal(straight[..., 0], straight[..., 2])
 
 
-def test_languages_are_chosen_alike_with_and_without_text() -> None:
-    """Where a drawing offers languages, English is taken by whichever binding draws it."""
+def test_languages_are_chosen_alike_by_both_bindings() -> None:
+    """Where a drawing offers languages, English is taken by whichever resvg draws it."""
     body = (
         '<switch><rect systemLanguage="de" width="9" height="9" fill="red"/>'
         '<rect systemLanguage="en" width="9" height="9" fill="lime"/><rect width="9" height="9"/></switch>'
     )
-    for more in ("", "<text/>"):
+    for more in ("", NEWER):
         assert render_svg(svg_bytes(body + more), renderer="resvg", **BOUNDS).getpixel((4, 4)) == (0, 255, 0, 255)
 
 
@@ -553,10 +584,9 @@ def test_languages_are_chosen_alike_with_and_without_text() -> None:
     ids=["turned frame", "focal radius"],
 )
 def test_what_the_older_resvg_does_not_know_is_left_to_the_newer(body: str) -> None:
-    """SVG 2's transform of an inner frame and focal radius are drawn, whether there is text beside them or not."""
-    alone = render_svg(svg_bytes(body, attributes=SIZE), renderer="resvg", **BOUNDS)
-    beside_text = render_svg(svg_bytes(body + "<text/>", attributes=SIZE), renderer="resvg", **BOUNDS)
-    assert np.array_equal(np.asarray(alone), np.asarray(beside_text))
+    """SVG 2's transform of an inner frame and focal radius are drawn."""
+    by_itself, full = both(body)
+    assert np.array_equal(by_itself, full)
 
 
 def test_rendering_is_handed_on_as_a_clean_png() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -86,26 +87,51 @@ _STAND_INS = (
     ),
 )
 _DECLARATION = re.compile(r"((?<![\w-])font(?:-family)?\s*:)([^;{}!]+)", re.IGNORECASE)
+_GENERIC = re.compile(
+    r"\"[^\"]*\"|'[^']*'|(?<![\w-])(?P<generic>serif|sans-serif|monospace|cursive|fantasy)(?![\w-])", re.IGNORECASE
+)
+_FROM_ELSEWHERE = frozenset({"inherit", "initial", "unset", "revert", "revert-layer"})
 
 
-def with_stand_ins(families: str) -> str:
-    """Add to a list of families what stands in for those that may be missing; one of unknown names stays as it is."""
+def with_installed(families: str, installed: Mapping[str, str]) -> str:
+    """Name installed families in a list of them: in place of generic ones, and behind names that may be missing.
+
+    Args:
+        families: The list, as CSS writes it, or what else `font` holds before it.
+        installed: What stands for generic families, as `families_for` gives it; where empty, the list stays as it is.
+    """
+    if not installed or families.strip().lower() in _FROM_ELSEWHERE:
+        return families
     for names, stand_ins in _STAND_INS:
         if names.search(families):
-            return f"{families.rstrip()}, {stand_ins}"
-    return families
+            families = f"{families.rstrip()}, {stand_ins}"
+            break
+    generics = False
+
+    def named(match: re.Match[str]) -> str:
+        nonlocal generics
+        generics = generics or match["generic"] is not None
+        return match[0] if match["generic"] is None else _installed(match["generic"], installed)
+
+    families = _GENERIC.sub(named, families)
+    return families if generics else f'{families.rstrip()}, "{installed["font_family"]}"'
 
 
-def with_stand_ins_in_css(css: str) -> str:
+def _installed(generic: str, installed: Mapping[str, str]) -> str:
+    name = installed[f"{generic.lower().replace('-', '_')}_family"]
+    return f'"{name}"'
+
+
+def with_installed_in_css(css: str, installed: Mapping[str, str]) -> str:
     """Do the same in every declaration of a font in CSS."""
-    return _DECLARATION.sub(lambda match: match[1] + with_stand_ins(match[2]), css)
+    return _DECLARATION.sub(lambda match: match[1] + with_installed(match[2], installed), css)
 
 
 def families_for(text: str) -> dict[str, str]:
     """Name an installed family for each generic one, as keyword arguments of resvg; empty without any font.
 
     Args:
-        text: What is to be drawn, or a document that has it.
+        text: What is to be drawn.
     """
     return generic_families(cjk=_CJK.search(text) is not None)
 

@@ -2,10 +2,12 @@
 
 import importlib
 import io
+import re
 import resource
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -16,7 +18,7 @@ from PIL import Image
 from imgapi.errors import CapabilityMissing, InvalidParameter, UnreadableImage
 from imgapi.pictures.chunks import state_colours
 from imgapi.pictures.encode import encode_png
-from imgapi.pictures.fonts import families_for, with_stand_ins, with_stand_ins_in_css
+from imgapi.pictures.fonts import families_for, with_installed, with_installed_in_css
 from imgapi.pictures.limits import check_bytes, check_size
 from imgapi.pictures.png_writer import write_samples
 from imgapi.pictures.premultiplied import straighten
@@ -30,6 +32,8 @@ _DPI = 96
 # What `systemLanguage` is compared with; resvg's own choice, which only one of its bindings makes.
 _LANGUAGE = "en"
 _PANIC = "PanicException"
+# From Hebrew to the Vedic letters, the same scripts' presentation forms, and what is beyond the 16-bit planes but CJK.
+_NEWER_TEXT = re.compile("font-variation|[\u0590-\u1dff\ufb1d-\ufdff\ufe70-\ufeff\U00010000-\U0001ffff]")
 # Sixteen layers of the largest drawing. A worker may take more, for pictures whose size is told before they are read.
 _MAX_MEMORY_BYTES = 1024**3
 
@@ -139,22 +143,21 @@ def _renderer(name: str) -> Callable[[ET.Element, Sequence[EmbeddedSvg], int, in
 def _render_with_resvg(root: ET.Element, embedded: Sequence[EmbeddedSvg], width: int, height: int) -> bytes:
     trees = (root, *(each.root for each in embedded))
     has_text = any(next(tree.iter(f"{SVG}text"), None) is not None for tree in trees)
-    if has_text:
-        for tree in trees:
-            _name_stand_ins(tree)
-        for each in embedded:
+    families = families_for("".join(text for tree in trees for text in tree.itertext())) if has_text else {}
+    for tree in trees if has_text else ():
+        _name_installed_fonts(tree, families)
+    for each in embedded:
+        if has_text:
             # The renderer loads fonts only where it sees a text in the outer document; here it draws none.
             ET.SubElement(each.image, f"{SVG}text")
-    inner = [each.put_back() for each in embedded]
+        each.put_back()
     document = ET.tostring(root, encoding="unicode")
     # The faster binding can't be told a size.
     is_own_size = rendered_size(intrinsic_size(root)) == (width, height)
-    if is_own_size and not has_text and not embedded and not _needs_newest_resvg(root):
-        drawn = _draw_fast(document)
+    if is_own_size and not embedded and not _needs_newest_resvg(root, document):
+        drawn = _draw_fast(document, families)
         if drawn is not None and drawn.shape[:2] == (height, width):
             return state_colours(write_samples(drawn, "RGBA"), None)
-    # Keyword arguments of which the type checker knows only that they are strings.
-    families: Any = families_for("".join((document, *inner))) if has_text else {}
     rendered = _render_fully(document, width, height, families, has_text=has_text)
     if _is_rgba_of(rendered, width, height):
         return state_colours(rendered, None)
@@ -164,20 +167,22 @@ def _render_with_resvg(root: ET.Element, embedded: Sequence[EmbeddedSvg], width:
     )
 
 
-def _name_stand_ins(root: ET.Element) -> None:
+def _name_installed_fonts(root: ET.Element, installed: Mapping[str, str]) -> None:
     for element in root.iter():
         if element.tag == f"{SVG}style":
-            element.text = with_stand_ins_in_css(element.text or "")
+            element.text = with_installed_in_css(element.text or "", installed)
         if (families := element.get("font-family")) is not None:
-            element.set("font-family", with_stand_ins(families))
+            element.set("font-family", with_installed(families, installed))
         if (css := element.get("style")) is not None:
-            element.set("style", with_stand_ins_in_css(css))
+            element.set("style", with_installed_in_css(css, installed))
 
 
-def _render_fully(document: str, width: int, height: int, families: Any, *, has_text: bool) -> bytes:
-    """Render with resvg_py, which has the newest resvg and can be told fonts; a panic is no exception to Python."""
+def _render_fully(document: str, width: int, height: int, families: Mapping[str, str], *, has_text: bool) -> bytes:
+    """Render with resvg_py, which has the newest resvg; a panic is no exception to Python."""
     import resvg_py
 
+    # Keyword arguments of which the type checker knows only that they are strings.
+    keywords: dict[str, Any] = dict(families)
     try:
         return bytes(
             resvg_py.svg_to_bytes(
@@ -189,7 +194,7 @@ def _render_fully(document: str, width: int, height: int, families: Any, *, has_
                 height=height,
                 # Reading all fonts of the system costs more than most drawings.
                 skip_system_fonts=not has_text,
-                **families,
+                **keywords,
             )
         )
     except BaseException as exc:
@@ -198,7 +203,7 @@ def _render_fully(document: str, width: int, height: int, families: Any, *, has_
         raise UnreadableImage("the svg can't be rendered", detail=str(exc)) from exc
 
 
-def _draw_fast(document: str) -> NDArray[np.uint8] | None:
+def _draw_fast(document: str, families: Mapping[str, str]) -> NDArray[np.uint8] | None:
     """Draw with the older resvg of another binding: the same pixels, and not yet a PNG (bench/results.md).
 
     Gives H×W×4; None where that binding is missing or gives up; its panics are no exceptions to Python.
@@ -207,10 +212,10 @@ def _draw_fast(document: str) -> NDArray[np.uint8] | None:
         from svg2png_py import FontDatabase, RenderOptions, svg_to_rgba
     except ImportError:
         return None
+    fonts = _system_fonts() if families else FontDatabase()
+    options = RenderOptions(dpi=float(_DPI), font_size=FONT_SIZE, font_family=families.get("font_family", "serif"))
     try:
-        drawn, width, height = svg_to_rgba(
-            document, FontDatabase(), options=RenderOptions(dpi=float(_DPI), font_size=FONT_SIZE)
-        )
+        drawn, width, height = svg_to_rgba(document, fonts, options=options)
     except BaseException as exc:
         if isinstance(exc, Exception) or type(exc).__name__ == _PANIC:
             return None
@@ -218,12 +223,23 @@ def _draw_fast(document: str) -> NDArray[np.uint8] | None:
     return straighten(np.frombuffer(drawn, np.uint8).reshape(height, width, 4))
 
 
-def _needs_newest_resvg(root: ET.Element) -> bool:
-    """Whether there is something that the older resvg draws otherwise: an inner frame, or a gradient's focal radius."""
+@cache
+def _system_fonts() -> Any:
+    """Find the system's fonts, once a process."""
+    from svg2png_py import FontDatabase
+
+    return FontDatabase.system()
+
+
+def _needs_newest_resvg(root: ET.Element, document: str) -> bool:
+    """Tell whether there is something that the older resvg draws otherwise.
+
+    That is an inner frame, a gradient's focal radius, a font's variations, and scripts of joined or reordered letters.
+    """
     frames = root.iter(f"{SVG}svg")
     next(frames)
     has_radius = any(gradient.get("fr") is not None for gradient in root.iter(f"{SVG}radialGradient"))
-    return has_radius or next(frames, None) is not None
+    return has_radius or next(frames, None) is not None or _NEWER_TEXT.search(document) is not None
 
 
 def _is_rgba_of(png: bytes, width: int, height: int) -> bool:

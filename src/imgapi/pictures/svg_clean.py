@@ -57,11 +57,10 @@ class EmbeddedSvg:
     image: Element
     attribute: str
 
-    def put_back(self) -> str:
-        """Write it into its image element; gives the document as text."""
-        document = tostring(self.root, encoding="unicode")
-        self.image.set(self.attribute, _SVG_URL + base64.b64encode(document.encode()).decode("ascii"))
-        return document
+    def put_back(self) -> None:
+        """Write it into its image element."""
+        document = tostring(self.root, encoding="utf-8")
+        self.image.set(self.attribute, _SVG_URL + base64.b64encode(document).decode("ascii"))
 
 
 def clean_svg(root: Element) -> Sequence[EmbeddedSvg]:
