@@ -155,6 +155,35 @@ def _flat_lzw(index: int, count: int) -> bytes:
     return b"\x02" + b"".join(bytes((len(block),)) + block for block in blocks) + b"\x00"
 
 
+def bmp_of(
+    size: tuple[int, int],
+    bits: int,
+    pixels: bytes,
+    *,
+    compression: int = 0,
+    palette: bytes = b"",
+    masks: tuple[int, ...] = (),
+    header_bytes: int = 40,
+    tail: bytes = b"",
+) -> bytes:
+    """Write a BMP; a palette entry has four bytes, three with the 12-byte header."""
+    if header_bytes == 12:
+        header = struct.pack("<IHHHH", 12, *size, 1, bits)
+    else:
+        fields = struct.pack("<iiHHIIiiII", *size, 1, bits, compression, len(pixels), 0, 0, len(palette) // 4, 0)
+        in_header = struct.pack(f"<{len(masks)}I", *masks) if header_bytes > 40 else b""
+        header = (struct.pack("<I", header_bytes) + fields + in_header).ljust(header_bytes, b"\x00")[:header_bytes]
+    between = struct.pack(f"<{len(masks)}I", *masks) if header_bytes == 40 else b""
+    offset = 14 + len(header) + len(between) + len(palette)
+    lead = b"BM" + struct.pack("<IHHI", offset + len(pixels), 0, 0, offset)
+    return lead + header + between + palette + pixels + tail
+
+
+def palette_of(*colours: tuple[int, int, int]) -> bytes:
+    """Write the entries of a BMP's palette, four bytes each, blue first."""
+    return b"".join(bytes((*colour[::-1], 0)) for colour in colours)
+
+
 def png_chunk(name: bytes, body: bytes) -> bytes:
     """Write one PNG chunk with its CRC."""
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))

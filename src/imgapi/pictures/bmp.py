@@ -1,6 +1,6 @@
 """BMP: its headers, and its pixels decoded as browsers show them.
 
-Pillow refuses most bit fields, RLE24, OS/2's short headers and palettes of odd sizes, so all kinds are read here.
+Pillow refuses most bit fields, OS/2's codings and short headers, and palettes of odd sizes, so all kinds are read here.
 Sources: the BITMAPV5HEADER reference; the notes of the bmpsuite collection on what browsers take.
 """
 
@@ -12,18 +12,22 @@ import numpy.typing as npt
 from PIL import Image
 
 from imgapi.errors import UnreadableImage
+from imgapi.pictures.bmp_huffman import decode_huffman
 from imgapi.pictures.bmp_runs import decode_runs
+from imgapi.pictures.signatures import OS2_HEADER_SIZES
 
 _RGB, _RLE8, _RLE4, _BITFIELDS, _JPEG, _PNG, _ALPHABITFIELDS = range(7)
 _HUFFMAN, _RLE24 = 103, 104
 _OS2_COMPRESSIONS = {0: _RGB, 1: _RLE8, 2: _RLE4, 3: _HUFFMAN, 4: _RLE24}
-_CORE, _SHORT_OS2, _INFO, _WITH_MASKS, _WITH_ALPHA_MASK, _OS2, _V5 = 12, 16, 40, 52, 56, 64, 124
+_CORE, _INFO, _WITH_MASKS, _WITH_ALPHA_MASK, _V5 = 12, 40, 52, 56, 124
+_WITH_COMPRESSION, _WITH_COLOURS = 20, 36
 _FILE_HEADER = 14
 _DEPTHS = {
     _RGB: (1, 2, 4, 8, 16, 24, 32, 64),
     _RLE8: (8,),
     _RLE4: (4,),
     _RLE24: (24,),
+    _HUFFMAN: (1,),
     _BITFIELDS: (16, 32),
     _ALPHABITFIELDS: (16, 32),
 }
@@ -87,10 +91,9 @@ def read_header(content: bytes) -> BmpHeader:
     (length,) = struct.unpack_from("<I", content, _FILE_HEADER)
     layout = "<HHHH" if length == _CORE else "<iiHH"
     width, height, _planes, bits = struct.unpack_from(layout, content, 18)
-    stated = struct.unpack_from("<I", content, 30)[0] if length >= _INFO else _RGB
-    compression = _OS2_COMPRESSIONS.get(stated, -1) if length in (_SHORT_OS2, _OS2) else stated
-    known = bits == 0 if compression in _EMBEDDED else bits in _DEPTHS.get(compression, (1,))
-    known = known and (compression in _DEPTHS or compression in {_JPEG, _PNG, _HUFFMAN})
+    stated = struct.unpack_from("<I", content, 30)[0] if length >= _WITH_COMPRESSION else _RGB
+    compression = _compression(length, bits, stated)
+    known = bits == 0 if compression in _EMBEDDED else bits in _DEPTHS.get(compression, ())
     if width < 1 or not height or not known:
         raise UnreadableImage(
             f"the bmp picture says it is {width}x{height} pixels of {bits} bits in coding {stated}, which can't be",
@@ -110,6 +113,14 @@ def read_header(content: bytes) -> BmpHeader:
     )
 
 
+def _compression(length: int, bits: int, stated: int) -> int:
+    # A header of 40 bytes may be of either kind, but bit fields of a single bit can't be.
+    is_os2 = length in OS2_HEADER_SIZES or (length == _INFO and bits == 1 and stated == _BITFIELDS)
+    if is_os2:
+        return _OS2_COMPRESSIONS.get(stated, -1)
+    return stated if stated <= _ALPHABITFIELDS else -1
+
+
 def _read_masks(content: bytes, length: int, bits: int, compression: int) -> tuple[tuple[int, int, int, int], int]:
     """Read the channels' bit masks, and tell where the headers end."""
     end = _FILE_HEADER + length
@@ -123,7 +134,7 @@ def _read_masks(content: bytes, length: int, bits: int, compression: int) -> tup
 def _read_palette(content: bytes, length: int, bits: int, start: int, data_offset: int) -> tuple[bytes, int]:
     """Read the colours; tell where the pixels begin, after them if the file does not say."""
     entry = 3 if length == _CORE else 4
-    stated = struct.unpack_from("<I", content, 46)[0] if length >= _INFO else 0
+    stated = struct.unpack_from("<I", content, 46)[0] if length >= _WITH_COLOURS else 0
     if not 0 < bits <= _PALETTE_BITS:
         return b"", data_offset or start
     count = min(stated or 1 << bits, 1 << bits)
@@ -151,8 +162,10 @@ def decode(content: bytes) -> Image.Image:
     header = read_header(content)
     if header.compression in (_RLE8, _RLE4, _RLE24):
         image = _decode_runs(content, header)
-    elif header.compression == _HUFFMAN or header.embedded:
-        raise UnreadableImage("the bmp picture's pixels are coded as for printers and faxes; save it without")
+    elif header.compression == _HUFFMAN:
+        image = _decode_huffman(content, header)
+    elif header.embedded:
+        raise UnreadableImage("the bmp picture's pixels are another picture, which was not looked into")
     else:
         image = _decode_rows(content, header)
     if header.profile is not None:
@@ -182,6 +195,12 @@ def _decode_runs(content: bytes, header: BmpHeader) -> Image.Image:
         pixels_with_alpha[covered == 0] = 0
         image = Image.fromarray(pixels_with_alpha)
     return image
+
+
+def _decode_huffman(content: bytes, header: BmpHeader) -> Image.Image:
+    rows = decode_huffman(content[header.data_offset :], header.width, header.height)
+    shown = rows if header.top_down else rows[::-1]
+    return _with_palette(Image.fromarray(np.ascontiguousarray(shown)), header.palette)
 
 
 def _with_palette(indices: Image.Image, palette: bytes) -> Image.Image:

@@ -25,8 +25,9 @@ _LEADS = (
     (b"MM\x00+", "tiff"),
 )
 
-# Sizes of the information headers that follow a BMP's 14-byte file header.
-_BMP_HEADER_SIZES = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
+# Sizes of the information headers that follow a BMP's 14-byte file header; OS/2's of 64 may end after any field.
+OS2_HEADER_SIZES = frozenset({16, 20, 24, 28, 32, 36, 42, 44, 46, 48, 60, 64})
+_BMP_HEADER_SIZES = frozenset({12, 40, 52, 56, 108, 124}) | OS2_HEADER_SIZES
 
 _FOREIGN = (
     (re.compile(rb"^\x1f\x8b"), "gzip data (a compressed SVG has to be unpacked first)"),
