@@ -4,12 +4,15 @@ import io
 import struct
 import time
 import zlib
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageCms, ImageDraw
 
 SVG_LEAD = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
@@ -182,6 +185,56 @@ def bmp_of(
 def palette_of(*colours: tuple[int, int, int]) -> bytes:
     """Write the entries of a BMP's palette, four bytes each, blue first."""
     return b"".join(bytes((*colour[::-1], 0)) for colour in colours)
+
+
+def tiff_of(
+    blocks: list[bytes],
+    *,
+    samples: int,
+    bits: int,
+    order: str = "<",
+    tags: Mapping[int, tuple[int, ...]] | None = None,
+    size: tuple[int, int] = (20, 12),
+    big: bool = False,
+    packed_already: bool = False,
+) -> bytes:
+    """Write a TIFF of one page, its blocks compressed with Deflate; `tags` add to or replace what follows."""
+    packed = blocks if packed_already else [zlib.compress(block) for block in blocks]
+    start = 16 if big else 8
+    places = [start + sum(map(len, packed[:at])) for at in range(len(packed))]
+    values: dict[int, tuple[int, ...]] = {
+        256: (size[0],),
+        257: (size[1],),
+        258: (bits,) * samples,
+        259: (8,),
+        262: (2 if samples >= 3 else 1,),
+        277: (samples,),
+        **(tags or {}),
+    }
+    tiled = 322 in values
+    values[324 if tiled else 273] = tuple(places)
+    values[325 if tiled else 279] = tuple(map(len, packed))
+    layout, entry, offset_layout = ("Q", "HHQ", "Q") if big else ("H", "HHI", "I")
+    room = struct.calcsize(offset_layout)
+    directory_at = start + sum(map(len, packed))
+    after = directory_at + struct.calcsize(layout) + len(values) * (struct.calcsize("<" + entry) + room) + room
+    entries, arrays = b"", b""
+    for tag, numbers in sorted(values.items()):
+        body = struct.pack(f"{order}{len(numbers)}I", *numbers)
+        if len(body) > room:
+            arrays, body = arrays + body, struct.pack(order + offset_layout, after + len(arrays))
+        entries += struct.pack(order + entry, tag, 4, len(numbers)) + body.ljust(room, b"\x00")
+    lead = (b"II" if order == "<" else b"MM") + struct.pack(order + "H", 43 if big else 42)
+    lead += struct.pack(order + "HHQ", 8, 0, directory_at) if big else struct.pack(order + "I", directory_at)
+    directory = struct.pack(order + layout, len(values)) + entries + bytes(room)
+    return lead + b"".join(packed) + directory + arrays
+
+
+def read_deep(png: bytes) -> npt.NDArray[np.uint16]:
+    """Read a PNG's samples as they are, whatever their depth: H×W, or H×W×channels with red first."""
+    pixels = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None
+    return np.asarray(pixels if pixels.ndim == 2 else pixels[..., [2, 1, 0, 3][: pixels.shape[2]]], np.uint16)
 
 
 def png_chunk(name: bytes, body: bytes) -> bytes:

@@ -3,10 +3,7 @@
 import io
 import math
 import struct
-import zlib
-from collections.abc import Mapping
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -17,7 +14,7 @@ from imgapi.pictures.convert import convert_to_png
 from imgapi.pictures.limits import PictureLimits
 from imgapi.pictures.probe import probe
 from imgapi.pictures.resize import resize
-from pictures import decode, draw_photo, encode
+from pictures import decode, draw_photo, encode, read_deep, tiff_of
 
 LIMITS = PictureLimits()
 WIDTH, HEIGHT = 20, 12
@@ -30,49 +27,6 @@ def numbers_of(samples: int, highest: int = 65_535) -> npt.NDArray[np.int64]:
     return np.asarray((rows * 911 + columns * 3307 + channels * 20_011 + 17) * 7 % (highest + 1), np.int64)
 
 
-def tiff_of(
-    blocks: list[bytes],
-    *,
-    samples: int,
-    bits: int,
-    order: str = "<",
-    tags: Mapping[int, tuple[int, ...]] | None = None,
-    size: tuple[int, int] = (WIDTH, HEIGHT),
-    big: bool = False,
-    packed_already: bool = False,
-) -> bytes:
-    """Write a TIFF of one page, its blocks compressed with Deflate; `tags` add to or replace what follows."""
-    packed = blocks if packed_already else [zlib.compress(block) for block in blocks]
-    start = 16 if big else 8
-    places = [start + sum(map(len, packed[:at])) for at in range(len(packed))]
-    values: dict[int, tuple[int, ...]] = {
-        256: (size[0],),
-        257: (size[1],),
-        258: (bits,) * samples,
-        259: (8,),
-        262: (2 if samples >= 3 else 1,),
-        277: (samples,),
-        **(tags or {}),
-    }
-    tiled = 322 in values
-    values[324 if tiled else 273] = tuple(places)
-    values[325 if tiled else 279] = tuple(map(len, packed))
-    layout, entry, offset_layout = ("Q", "HHQ", "Q") if big else ("H", "HHI", "I")
-    room = struct.calcsize(offset_layout)
-    directory_at = start + sum(map(len, packed))
-    after = directory_at + struct.calcsize(layout) + len(values) * (struct.calcsize("<" + entry) + room) + room
-    entries, arrays = b"", b""
-    for tag, numbers in sorted(values.items()):
-        body = struct.pack(f"{order}{len(numbers)}I", *numbers)
-        if len(body) > room:
-            arrays, body = arrays + body, struct.pack(order + offset_layout, after + len(arrays))
-        entries += struct.pack(order + entry, tag, 4, len(numbers)) + body.ljust(room, b"\x00")
-    lead = (b"II" if order == "<" else b"MM") + struct.pack(order + "H", 43 if big else 42)
-    lead += struct.pack(order + "HHQ", 8, 0, directory_at) if big else struct.pack(order + "I", directory_at)
-    directory = struct.pack(order + layout, len(values)) + entries + bytes(room)
-    return lead + b"".join(packed) + directory + arrays
-
-
 def rows_of(numbers: Numbers, kind: str) -> bytes:
     """Write samples row by row in a NumPy number format."""
     return numbers.astype(kind).tobytes()
@@ -81,9 +35,7 @@ def rows_of(numbers: Numbers, kind: str) -> bytes:
 def converted(content: bytes, page: int = 0) -> npt.NDArray[np.uint16]:
     """Convert and read the PNG's samples as they are, RGB or RGBA first."""
     result = convert_to_png(content, all_frames=page > 0, limits=LIMITS, svg_renderer="resvg")
-    pixels = cv2.imdecode(np.frombuffer(result.frames[page], np.uint8), cv2.IMREAD_UNCHANGED)
-    assert pixels is not None
-    return np.asarray(pixels if pixels.ndim == 2 else pixels[..., [2, 1, 0, 3][: pixels.shape[2]]], np.uint16)
+    return read_deep(result.frames[page])
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

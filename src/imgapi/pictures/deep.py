@@ -56,7 +56,7 @@ def deep_profile(content: bytes, info: "PictureInfo", page: int = 0) -> bytes | 
     with decoding(info.format):
         if info.format == "tiff":
             image = Image.new("RGB", (1, 1))
-            image.info["icc_profile"] = tiff_samples.page_at(content, page).profile
+            image.info["icc_profile"] = tiff_samples.profile_of(tiff_samples.page_at(content, page))
         else:
             image = open_raster(content, info.format)
     return image.info.get("icc_profile") if profile_fits(image) else None
@@ -84,13 +84,14 @@ def decode_odd_tiff(content: bytes, page: int) -> Image.Image | None:
     if not tiff_samples.is_needed(directory):
         return None
     samples = orient_deep(tiff_samples.decode(content, directory), directory.orientation)
+    profile = tiff_samples.profile_of(directory)
     if samples.shape[2] == 1 and max(directory.bits) > 8:  # noqa: PLR2004 - bits a byte holds
         image = Image.fromarray(np.ascontiguousarray(samples[..., 0]))
     else:
         eight_bits = np.ascontiguousarray((samples >> 8).astype(np.uint8))
-        image = _from_8_bits(eight_bits, is_inks=tiff_samples.mode_of(directory) == "CMYK", profile=directory.profile)
-    if directory.profile:
-        image.info["icc_profile"] = directory.profile
+        image = _from_8_bits(eight_bits, is_inks=tiff_samples.mode_of(directory) == "CMYK", profile=profile)
+    if profile:
+        image.info["icc_profile"] = profile
     return image
 
 

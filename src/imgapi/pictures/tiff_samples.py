@@ -1,4 +1,4 @@
-"""TIFF pixels of the kinds Pillow has no mode for: colours of more than 8 bits, floats, odd depths, any planes.
+"""TIFF pixels of the kinds Pillow has no mode for: colours of more than 8 bits, Lab, floats, odd depths, planes.
 
 Pillow is given the same compressed blocks under a directory that calls them rows of bytes, so that libtiff unpacks
 them; what the bytes mean is worked out here.
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image, TiffImagePlugin
 
 from imgapi.errors import ImageTooLarge, UnreadableImage
+from imgapi.pictures import tiff_lab
 from imgapi.pictures.tiff_pages import TiffPage, read_pages
 
 # H×W×samples of a pixel, 0..65535
@@ -22,7 +23,8 @@ _Numbers = npt.NDArray[np.generic]
 
 _FULL = 65_535
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK = 0, 1, 2, 3, 5
-_COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4}
+_LAB = frozenset({tiff_lab.CIE_LAB, tiff_lab.ICC_LAB})
+_COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4} | dict.fromkeys(_LAB, 3)
 _GREY_KINDS = frozenset({_WHITE_IS_ZERO, _BLACK_IS_ZERO, 32844})
 # None, LZW, Deflate (two numbers), PackBits, LZMA, Zstandard: those that know nothing of samples.
 _PLAIN_COMPRESSIONS = frozenset({1, 5, 8, 32946, 32773, 34925, 50000})
@@ -49,17 +51,25 @@ def is_needed(page: TiffPage) -> bool:
     if colours is None or page.compression not in _PLAIN_COMPRESSIONS or len(set(page.bits)) > 1:
         return _is_webp(page) or _is_log(page)
     depth, samples = page.bits[0], len(page.bits)
-    if samples < colours or not 0 < depth <= 64 or (page.sample_format == _FLOAT and depth not in (16, 32, 64)):  # noqa: PLR2004
+    if samples < colours or not _has_known_depth(page):
         return False
     if page.is_big and not page.little_endian:
         # Pillow knows BigTIFF in the other byte order only.
         return True
     if samples == 1:
         return _is_odd_alone(page)
-    if depth != 8 or samples > colours + 1:  # noqa: PLR2004 - what Pillow reads
+    # Lab it knows only in part, and turns it by tables that miss saturated colours.
+    if depth != 8 or samples > colours + 1 or page.photometric in _LAB:  # noqa: PLR2004 - what Pillow reads
         return True
     # Palettes and inks with alpha it refuses, and of grey with alpha in planes of their own it reads the first.
     return samples > colours and (page.photometric in (_PALETTE, _CMYK) or (colours == 1 and page.planes_apart))
+
+
+def _has_known_depth(page: TiffPage) -> bool:
+    depth, is_float = page.bits[0], page.sample_format == _FLOAT
+    if page.photometric in _LAB:
+        return depth in tiff_lab.DEPTHS and not is_float
+    return 0 < depth <= 64 and (not is_float or depth in (16, 32, 64))  # noqa: PLR2004 - bits
 
 
 def _is_odd_alone(page: TiffPage) -> bool:
@@ -98,6 +108,11 @@ def mode_of(page: TiffPage) -> str:
     if grey and not has_alpha(page):
         return "I;16" if page.bits[0] > 8 else "L"  # noqa: PLR2004 - bits a byte holds
     return "RGBA" if has_alpha(page) else "RGB"
+
+
+def profile_of(page: TiffPage) -> bytes:
+    """Give the ICC profile of what `decode` gives, empty without one: Lab has become sRGB there."""
+    return b"" if page.photometric in _LAB else page.profile
 
 
 def has_alpha(page: TiffPage) -> bool:
@@ -140,8 +155,8 @@ def decode(content: bytes, page: TiffPage) -> Samples:
         numbers = _numbers(content, page, samples, slice(None))
     if page.photometric == _PALETTE:
         return _through_palette(numbers, page)
-    scaled = _to_16_bit(numbers, depth, page.sample_format)
     colours = _COLOURS[page.photometric]
+    scaled = _from_lab(numbers, page) if page.photometric in _LAB else _to_16_bit(numbers, depth, page.sample_format)
     if page.photometric == _WHITE_IS_ZERO:
         scaled[..., 0] = _FULL - scaled[..., 0]
     if not has_alpha(page):
@@ -150,6 +165,13 @@ def decode(content: bytes, page: TiffPage) -> Samples:
     if colours == 1:
         scaled = scaled[..., [0, 0, 0, 1]]
     return _divided(scaled) if page.extra_samples[:1] == (_PREMULTIPLIED,) and colours <= 3 else scaled  # noqa: PLR2004 - inks
+
+
+def _from_lab(numbers: _Numbers, page: TiffPage) -> Samples:
+    shown = tiff_lab.lab_to_srgb(numbers[..., :3], page.bits[0], page.photometric)
+    if numbers.shape[2] == 3:  # noqa: PLR2004 - no alpha
+        return shown
+    return np.concatenate((shown, _to_16_bit(numbers[..., 3:], page.bits[0], 1)), axis=2)
 
 
 def _from_luminance(content: bytes, page: TiffPage) -> Samples:
