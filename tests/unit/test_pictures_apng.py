@@ -31,23 +31,29 @@ def packed(samples: Numbers) -> bytes:
     return zlib.compress(b"".join(b"\x00" + row.astype(">u2").tobytes() for row in samples))
 
 
-def apng_of(kind: int, *frames: tuple[Numbers, tuple[int, int], int, int], more: bytes = b"") -> bytes:
-    """Write an APNG; samples, left and top, disposal and blending of each frame; `more` goes before the pixels."""
+def apng_of(
+    kind: int, *frames: tuple[Numbers, tuple[int, int], int, int], more: bytes = b"", hides_first: bool = False
+) -> bytes:
+    """Write an APNG; samples, left and top, disposal and blending of each frame; `more` goes before the pixels.
+
+    With `hides_first`, the first one is a still picture and no frame.
+    """
     header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 16, kind, 0, 0, 0)
     parts = [b"\x89PNG\r\n\x1a\n", png_chunk(b"IHDR", header), more]
-    parts.append(png_chunk(b"acTL", struct.pack(">II", len(frames), 0)))
+    parts.append(png_chunk(b"acTL", struct.pack(">II", len(frames) - hides_first, 0)))
     sequence = 0
     for number, (samples, (left, top), disposal, blending) in enumerate(frames):
         height, width = samples.shape[:2]
         control = struct.pack(">IIIIIHHBB", sequence, width, height, left, top, 1, 10, disposal, blending)
-        parts.append(png_chunk(b"fcTL", control))
         data = packed(samples)
+        if number or not hides_first:
+            parts.append(png_chunk(b"fcTL", control))
         if number:
             parts.append(png_chunk(b"fdAT", struct.pack(">I", sequence + 1) + data))
             sequence += 2
         else:
             parts.append(png_chunk(b"IDAT", data))
-            sequence += 1
+            sequence += not hides_first
     return b"".join([*parts, png_chunk(b"IEND", b"")])
 
 
@@ -149,6 +155,34 @@ def test_hidden_picture_is_no_ground_to_draw_on() -> None:
     first, second = pictures_of(content)
     assert [first.getpixel(place) for place in ((1, 1), (3, 1))] == [(0, 255, 0, 128), (0, 0, 0, 0)]
     assert [second.getpixel(place) for place in ((1, 1), (3, 1))] == [(0, 0, 0, 0), (0, 255, 0, 128)]
+
+
+def test_a_single_frame_is_shown_in_place_of_the_picture_it_hides() -> None:
+    """One frame is an animation as well, which begins clear; without the animation the hidden picture is shown."""
+    red, green = b"\xff\x00\x00\xff", b"\x00\xff\x00\xff"
+    whole = rows_of(WIDTH, HEIGHT, green)
+    content = small_apng(RGBA, rows_of(WIDTH, HEIGHT, red), (whole, WHOLE, KEEP, 0))
+    assert [frame.getcolors() for frame in pictures_of(content)] == [[(WIDTH * HEIGHT, (0, 255, 0, 255))]]
+    content = small_apng(RGBA, rows_of(WIDTH, HEIGHT, red), (rows_of(2, 2, green), CORNER, KEEP, 0))
+    (frame,) = pictures_of(content)
+    assert [frame.getpixel(place) for place in ((1, 1), (3, 1))] == [(0, 255, 0, 255), (0, 0, 0, 0)]
+    still = convert_to_png(content, all_frames=False, limits=PictureLimits(), svg_renderer="resvg")
+    assert decode(still.frames[0]).convert("RGBA").getcolors() == [(WIDTH * HEIGHT, (255, 0, 0, 255))]
+
+
+def test_a_single_frame_of_16_bits_keeps_them() -> None:
+    """The one frame of an animation that hides a picture comes out at its own depth."""
+    hidden, shown = drawn(RGB, 1), drawn(RGB, 2)
+    content = apng_of(RGB, (hidden, (0, 0), KEEP, 0), (shown, (0, 0), KEEP, 0), hides_first=True)
+    (frame,) = frames_of(content)
+    assert np.array_equal(frame, shown)
+
+
+def test_a_single_frame_that_is_the_still_picture_is_passed_through() -> None:
+    """Where the one frame is the picture itself, its compressed pixels stay as they are."""
+    content = apng_of(RGB, (drawn(RGB, 1), (0, 0), KEEP, 0))
+    (png,) = convert_to_png(content, all_frames=True, limits=PictureLimits(), svg_renderer="resvg").frames
+    assert packed(drawn(RGB, 1)) in png
 
 
 def test_palettes_are_laid_over_each_other() -> None:

@@ -36,6 +36,8 @@ class Converted:
 def convert_to_png(content: bytes, *, all_frames: bool, limits: PictureLimits, svg_renderer: str) -> Converted:
     """Make PNGs of a picture by the convert rule: oriented, in sRGB or the stated profile, 16 bits and alpha kept.
 
+    An APNG may hide a still picture behind its frames: it is what one PNG shows, and no frame among all of them.
+
     Raises:
         UnreadableImage: The bytes can't be decoded.
         UnsupportedFormat: A format that is not taken.
@@ -54,7 +56,7 @@ def convert_to_png(content: bytes, *, all_frames: bool, limits: PictureLimits, s
         )
         return Converted("svg", (rendered,))
     info = probe(content, limits)
-    if not all_frames or info.frames == 1:
+    if not all_frames or (info.frames == 1 and not info.hides_still):
         return Converted(info.format, (_convert_first(content, info),))
     check_total_pixels(info.total_pixels, limits)
     if info.format == "tiff":

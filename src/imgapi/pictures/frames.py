@@ -74,7 +74,7 @@ def all_frames(content: bytes, info: PictureInfo, limits: PictureLimits) -> Iter
         frames = gif.composited_frames(content)
     elif info.format == "tiff" and info.frames > 1:
         frames = _tiff_pages(content, info, limits)
-    elif info.format == "png" and info.frames > 1:
+    elif info.format == "png" and (info.frames > 1 or info.hides_still):
         frames = (orient(frame, info.orientation) for frame in apng.composited_frames(content))
     elif info.frames > 1:
         frames = _seek_frames(content, info, limits)

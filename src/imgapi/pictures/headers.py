@@ -41,6 +41,7 @@ class Header:
     transparent: bool = False
     total_pixels: int = 0
     deep: bool = False
+    hides_still: bool = False
 
 
 def read_jpeg(content: bytes, _max_frames: int) -> Header:
@@ -72,6 +73,7 @@ def read_png(content: bytes, _max_frames: int) -> Header:
         orientation=exif_orientation(png.exif),
         transparent=transparent,
         deep=depth == _DEEP_BITS,
+        hides_still=bool(png.frames) and not png.frames[0].is_default_image,
     )
 
 

@@ -28,6 +28,7 @@ class PictureInfo:
         size_bytes: Encoded size.
         total_pixels: Pixels of all frames together.
         deep: Samples have 16 bits or more.
+        hides_still: The picture that an APNG shows where nothing moves is none of its frames.
     """
 
     format: str
@@ -40,6 +41,7 @@ class PictureInfo:
     size_bytes: int
     total_pixels: int = 0
     deep: bool = False
+    hides_still: bool = False
 
 
 def probe(content: bytes, limits: PictureLimits) -> PictureInfo:
@@ -79,6 +81,7 @@ def probe(content: bytes, limits: PictureLimits) -> PictureInfo:
         size_bytes=len(content),
         total_pixels=header.total_pixels or width * height * header.frames,
         deep=deep,
+        hides_still=header.hides_still,
     )
 
 
