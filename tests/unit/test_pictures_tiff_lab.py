@@ -5,7 +5,6 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageCms
 
-from imgapi.errors import UnreadableImage
 from imgapi.pictures.convert import convert_to_png
 from imgapi.pictures.limits import PictureLimits
 from imgapi.pictures.probe import probe
@@ -137,11 +136,3 @@ def test_it_is_turned_and_resized() -> None:
     content = lab_tiff(lab, 16, CIE, orientation=(6,))
     resized = resize(content, min_dim=1, max_dim=20, limits=LIMITS, svg_renderer="resvg")
     assert (resized.width, resized.height, resized.content[24]) == (15, 20, 16)
-
-
-@pytest.mark.parametrize("depth", [12, 32])
-def test_depths_without_a_meaning_are_refused(depth: int) -> None:
-    """No document says what 12 or 32 bits of L*a*b* mean."""
-    content = tiff_of([bytes(3 * WIDTH * HEIGHT * depth // 8)], samples=3, bits=depth, tags={262: (8,)})
-    with pytest.raises(UnreadableImage):
-        png_of(content)

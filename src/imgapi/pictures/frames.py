@@ -8,10 +8,11 @@ from PIL import Image
 from imgapi.errors import UnreadableImage
 from imgapi.pictures import apng, bmp, gif, tiff_pages
 from imgapi.pictures.deep import decode_odd_tiff
-from imgapi.pictures.jpeg_sound import decode_without_end
+from imgapi.pictures.jpeg_sound import decode_without_end, is_lossless
 from imgapi.pictures.limits import PictureLimits, check_size
 from imgapi.pictures.probe import PictureInfo
 from imgapi.pictures.rasters import decoding, open_raster, orient, oriented_size
+from imgapi.pictures.unsupported import refuse_tiff
 
 # A JPEG is decoded at 1/2, 1/4 or 1/8 as long as this many times the target remain for Lanczos to work on.
 _DRAFT_MARGIN = 1.5
@@ -33,7 +34,7 @@ def first_frame(content: bytes, info: PictureInfo, *, target: tuple[int, int] | 
         if info.format == "tiff" and (odd := decode_odd_tiff(content, 0)) is not None:
             return odd
         image = open_raster(content, info.format)
-        if info.format == "jpeg" and target is not None:
+        if info.format == "jpeg" and target is not None and not is_lossless(content):
             width, height = oriented_size(*target, info.orientation)
             image.draft(None, (round(width * _DRAFT_MARGIN), round(height * _DRAFT_MARGIN)))
         image = _load(image, content)
@@ -103,6 +104,7 @@ def _tiff_pages(content: bytes, info: PictureInfo, limits: PictureLimits) -> Ite
     first = 0
     for number, page in enumerate(pages):
         check_size(page.width, page.height, max_pixels=limits.max_pixels, max_side=limits.max_side)
+        refuse_tiff(page)
         odd = decode_odd_tiff(content, number)
         if odd is not None:
             yield odd
@@ -121,7 +123,7 @@ def verify(content: bytes, info: PictureInfo) -> None:
         # Taking out its metadata reads all of its pixels.
         return
     with decoding(info.format), open_raster(content, info.format) as image:
-        if info.format == "jpeg":
+        if info.format == "jpeg" and not is_lossless(content):
             # An eighth still reads every coefficient but computes few pixels.
             image.draft(None, (1, 1))
         _load(image, content)

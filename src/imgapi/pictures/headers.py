@@ -8,10 +8,12 @@ from imgapi.pictures import bmp, chunks, gif, tiff_pages, tiff_samples
 from imgapi.pictures.jpeg_sound import jpeg_segments, refuse_many_scans
 from imgapi.pictures.png_sound import MAX_CHUNKS, read_sound
 from imgapi.pictures.rasters import exif_orientation
+from imgapi.pictures.unsupported import JPEG_KIND_MARKERS, refuse_jpeg, refuse_tiff
 
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_SEQUENTIAL = frozenset({0xC0, 0xC1})
 _JPEG_SCAN = 0xDA
+_APP0, _APP14, _ADOBE_YCC = 0xE0, 0xEE, 1
 _PNG_ALPHA_TYPES = frozenset({4, 6})
 _ANY_DEPTH = 0
 # Pillow's modes by depth and colour type.
@@ -45,12 +47,14 @@ class Header:
 
 
 def read_jpeg(content: bytes, _max_frames: int) -> Header:
-    """Read the frame header (SOFn) of a JPEG, and see that it is not made to keep decoders busy."""
+    """Read the frame header (SOFn) of a JPEG, and see that decoders know it and that it won't keep them busy."""
     header: Header | None = None
-    components = 0
+    components, is_ycc = 0, False
     for marker, body in jpeg_segments(content):
-        if marker in _JPEG_FRAMES and header is None:
-            height, width, components = struct.unpack_from(">HHB", body, 1)
+        is_ycc = is_ycc or _says_ycc(marker, bytes(body[:12]))
+        if marker in JPEG_KIND_MARKERS or (marker in _JPEG_FRAMES and header is None):
+            bits, height, width, components = struct.unpack_from(">BHHB", body)
+            refuse_jpeg(marker, bits, components, is_ycc=is_ycc)
             header = Header(width, height)
             # Where all is in the first scan, no decoder looks for a second.
             components = components if marker in _JPEG_SEQUENTIAL else 0
@@ -59,6 +63,12 @@ def read_jpeg(content: bytes, _max_frames: int) -> Header:
     if header is None:
         raise EOFError
     return header
+
+
+def _says_ycc(marker: int, lead: bytes) -> bool:
+    if marker == _APP14:
+        return lead.startswith(b"Adobe") and lead[11:12] == bytes((_ADOBE_YCC,))
+    return marker == _APP0 and lead.startswith(b"JFIF\x00")
 
 
 def read_png(content: bytes, _max_frames: int) -> Header:
@@ -142,6 +152,7 @@ def read_tiff(content: bytes, max_frames: int) -> Header:
             raise ImageTooLarge(f"the picture has more than {max_frames} frames; at most that many are taken")
     if first is None:
         raise EOFError
+    refuse_tiff(first)
     return Header(
         first.width,
         first.height,

@@ -15,7 +15,7 @@ from imgapi.errors import UnreadableImage
 
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
-_PROGRESSIVE = 0xC2
+_PROGRESSIVE, _LOSSLESS = 0xC2, 0xC3
 _COEFFICIENTS = 64
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 # In entropy-coded data FF00 is a stuffed FF and FFD0 to FFD7 are restarts; any other marker ends the scan.
@@ -34,6 +34,11 @@ def jpeg_segments(content: bytes) -> Iterator[tuple[int, memoryview]]:
         yield marker, memoryview(content)[start + 2 : end]
         if marker == _SOS:
             return
+
+
+def is_lossless(content: bytes) -> bool:
+    """Tell whether a JPEG is lossless, which no decoder can read at a fraction of its size."""
+    return any(marker == _LOSSLESS for marker, _ in jpeg_segments(content))
 
 
 def _jpeg_markers(content: bytes) -> Iterator[tuple[int, int, int]]:
