@@ -227,6 +227,50 @@ def test_svg_is_drawn_at_the_size_it_shall_have() -> None:
     assert set(np.unique(np.asarray(picture)[..., 3])) == {0, 255}
 
 
+class CountedDecoding(bytes):
+    """Bytes that count how often they are decoded, as documents in Chinese encodings are each time they are read."""
+
+    decodings = 0
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Decode and count."""
+        self.decodings += 1
+        return super().decode(encoding, errors)
+
+
+def test_svg_is_read_once() -> None:
+    """What told the size is drawn, so that a large document costs one reading."""
+    content = CountedDecoding(b'<?xml version="1.0" encoding="GBK"?>' + svg_bytes())
+    assert run(content, max_dim=60).width == 60
+    assert content.decodings == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "limits", "error", "words"),
+    [
+        (svg_bytes(), PictureLimits(max_bytes=50), ImageTooLarge, "the picture has"),
+        (svg_bytes(), PictureLimits(max_svg_bytes=50), ImageTooLarge, "the svg has"),
+        (svg_bytes(), PictureLimits(max_svg_pixels=120 * 80 - 1), ImageTooLarge, "the picture is 120x80 pixels"),
+        (svg_bytes(), PictureLimits(max_side=119), ImageTooLarge, "a side may have at most 119"),
+        (
+            svg_bytes(),
+            PictureLimits(max_svg_pixels=120 * 80),
+            InvalidParameter,
+            "min_dim 100 would make the picture 150x100",
+        ),
+        (svg_bytes(attributes='width="0" height="9"'), LIMITS, UnreadableImage, "0 pixels wide or high"),
+        (svg_bytes()[:-3], LIMITS, UnreadableImage, "not well-formed"),
+        (b"<svg>&other;</svg>", LIMITS, UnreadableImage, "not well-formed"),
+    ],
+)
+def test_svg_keeps_its_bounds(content: bytes, limits: PictureLimits, error: type[Exception], words: str) -> None:
+    """Bytes, both sizes and damage of a document are told before any renderer is looked for."""
+    with pytest.raises(error, match=words):
+        resize(content, min_dim=100, max_dim=4096, limits=limits, svg_renderer="no such")
+    with pytest.raises(InvalidParameter, match="no SVG renderer"):
+        resize(svg_bytes(), min_dim=100, max_dim=4096, limits=LIMITS, svg_renderer="no such")
+
+
 def test_animation_in_range_stays_and_is_reduced_when_resampled() -> None:
     """An animated WebP in range keeps its frames; a resampled one and every GIF become the first frame."""
     frames = [draw_photo(60, 40, seed) for seed in range(3)]

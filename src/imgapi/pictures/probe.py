@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from xml.etree.ElementTree import Element
 
 from imgapi.errors import UnreadableImage
 from imgapi.pictures import headers
 from imgapi.pictures.limits import PictureLimits, check_bytes, check_frames, check_size
 from imgapi.pictures.rasters import decoding, exif_orientation, open_raster, oriented_size
 from imgapi.pictures.signatures import recognise, sniff_format
-from imgapi.pictures.svg_document import intrinsic_size, parse_svg, rendered_size
+from imgapi.pictures.svg_document import intrinsic_size, read_svg, rendered_size
 
 __all__ = ["PictureInfo", "probe", "sniff_format"]
 
@@ -55,7 +56,7 @@ def probe(content: bytes, limits: PictureLimits) -> PictureInfo:
     check_bytes(len(content), limits.max_bytes)
     format_name = recognise(content)
     if format_name == "svg":
-        return _probe_svg(content, limits)
+        return probe_svg(read_svg(content, limits.max_svg_bytes), len(content), limits)
     with decoding(format_name):
         header = _READERS[format_name](content, limits.max_frames)
     if min(header.width, header.height) < 1:
@@ -85,9 +86,14 @@ def probe(content: bytes, limits: PictureLimits) -> PictureInfo:
     )
 
 
-def _probe_svg(content: bytes, limits: PictureLimits) -> PictureInfo:
-    check_bytes(len(content), limits.max_svg_bytes, "the svg")
-    width, height = rendered_size(intrinsic_size(parse_svg(content)))
+def probe_svg(root: Element, size_bytes: int, limits: PictureLimits) -> PictureInfo:
+    """Tell the size of an SVG that was read already.
+
+    Raises:
+        UnreadableImage: It says that it has no width or height.
+        ImageTooLarge: Pixels or a side beyond the limits.
+    """
+    width, height = rendered_size(intrinsic_size(root))
     check_size(width, height, max_pixels=limits.max_svg_pixels, max_side=limits.max_side)
     return PictureInfo(
         format="svg",
@@ -97,7 +103,7 @@ def _probe_svg(content: bytes, limits: PictureLimits) -> PictureInfo:
         frames=1,
         orientation=1,
         has_transparency=True,
-        size_bytes=len(content),
+        size_bytes=size_bytes,
         total_pixels=width * height,
     )
 

@@ -1,6 +1,7 @@
 """A picture brought into a range of sides, its format kept."""
 
 from dataclasses import dataclass
+from xml.etree.ElementTree import Element
 
 from PIL import Image, JpegImagePlugin
 
@@ -11,11 +12,13 @@ from imgapi.pictures.deep import decode_deep, deep_profile, encode_deep_png, is_
 from imgapi.pictures.encode import StatedColours, encode_jpeg, encode_png, encode_webp
 from imgapi.pictures.frames import first_frame, verify
 from imgapi.pictures.jpeg_sound import strip_jpeg
-from imgapi.pictures.limits import PictureLimits
-from imgapi.pictures.probe import PictureInfo, probe
+from imgapi.pictures.limits import PictureLimits, check_bytes
+from imgapi.pictures.probe import PictureInfo, probe, probe_svg
 from imgapi.pictures.rasters import decoding, open_raster, oriented_size
 from imgapi.pictures.scale import resample, scaled_to_range
-from imgapi.pictures.svg import render_svg_png
+from imgapi.pictures.signatures import recognise
+from imgapi.pictures.svg import draw_svg_png
+from imgapi.pictures.svg_document import read_svg
 
 _KEPT_FORMATS = frozenset({"jpeg", "png", "webp"})
 
@@ -53,7 +56,10 @@ def resize(content: bytes, *, min_dim: int, max_dim: int, limits: PictureLimits,
         ImageTooLarge: Beyond the limits.
         CapabilityMissing: An SVG, and no renderer for it.
     """
-    info = probe(content, limits)
+    check_bytes(len(content), limits.max_bytes)
+    # What is probed is what is drawn: reading a large document takes as long as drawing it.
+    drawing = read_svg(content, limits.max_svg_bytes) if recognise(content) == "svg" else None
+    info = probe(content, limits) if drawing is None else probe_svg(drawing, len(content), limits)
     size = scaled_to_range(info.width, info.height, min_dim=min_dim, max_dim=max_dim)
     max_pixels = limits.max_svg_pixels if info.format == "svg" else limits.max_pixels
     if size[0] * size[1] > max_pixels:
@@ -62,8 +68,8 @@ def resize(content: bytes, *, min_dim: int, max_dim: int, limits: PictureLimits,
             f"at most {max_pixels / 1e6:.4g} megapixels are made",
             field="min_dim",
         )
-    if info.format == "svg":
-        resized = _draw_svg(content, size, limits, svg_renderer)
+    if drawing is not None:
+        resized = _draw_svg(drawing, size, limits, svg_renderer)
     elif size == (info.width, info.height) and info.format in _KEPT_FORMATS:
         resized = _keep_pixels(content, info)
     else:
@@ -72,13 +78,12 @@ def resize(content: bytes, *, min_dim: int, max_dim: int, limits: PictureLimits,
     return Resized(resized, kept_format, info.width, info.height, *size)
 
 
-def _draw_svg(content: bytes, size: tuple[int, int], limits: PictureLimits, renderer: str) -> bytes:
-    return render_svg_png(
-        content,
+def _draw_svg(drawing: Element, size: tuple[int, int], limits: PictureLimits, renderer: str) -> bytes:
+    return draw_svg_png(
+        drawing,
         renderer=renderer,
         max_pixels=limits.max_svg_pixels,
         max_side=max(limits.max_side, *size),
-        max_bytes=limits.max_svg_bytes,
         scale=lambda _width, _height: size,
     )
 

@@ -19,12 +19,12 @@ from imgapi.errors import CapabilityMissing, InvalidParameter, UnreadableImage
 from imgapi.pictures.chunks import state_colours
 from imgapi.pictures.encode import encode_png
 from imgapi.pictures.fonts import families_for, with_installed, with_installed_in_css
-from imgapi.pictures.limits import check_bytes, check_size
+from imgapi.pictures.limits import check_size
 from imgapi.pictures.png_writer import write_samples
 from imgapi.pictures.premultiplied import straighten
 from imgapi.pictures.rasters import decoding
 from imgapi.pictures.svg_clean import EmbeddedSvg, clean_svg
-from imgapi.pictures.svg_document import FONT_SIZE, SVG, intrinsic_size, parse_svg, rendered_size
+from imgapi.pictures.svg_document import FONT_SIZE, SVG, intrinsic_size, read_svg, rendered_size
 from imgapi.pictures.worker_process import address_space_bytes
 
 RENDERERS = ("resvg", "cairosvg")
@@ -85,8 +85,17 @@ def render_svg_png(
         CapabilityMissing: The renderer is not installed; the message says how to get it.
         InvalidParameter: No such renderer.
     """
-    check_bytes(len(content), max_bytes, "the svg")
-    root = parse_svg(content)
+    root = read_svg(content, max_bytes)
+    return draw_svg_png(root, renderer=renderer, max_pixels=max_pixels, max_side=max_side, scale=scale)
+
+
+def draw_svg_png(
+    root: ET.Element, *, renderer: str, max_pixels: int, max_side: int, scale: Scale | None = None
+) -> bytes:
+    """Render an SVG that was read already, as `render_svg_png` does, whose arguments and errors these are.
+
+    The document is cleaned on the way, and is as it was no more.
+    """
     embedded = clean_svg(root)
     render = _renderer(renderer)
     size = intrinsic_size(root)

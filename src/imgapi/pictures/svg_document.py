@@ -9,6 +9,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
 from imgapi.errors import UnreadableImage
+from imgapi.pictures.limits import check_bytes
 
 SVG = "{http://www.w3.org/2000/svg}"
 XLINK = "{http://www.w3.org/1999/xlink}"
@@ -53,6 +54,12 @@ class _BoundedBuilder(TreeBuilder):
     def end(self, tag: str, /) -> Element:
         self._depth -= 1
         return super().end(tag)
+
+
+def read_svg(content: bytes, max_bytes: int) -> Element:
+    """Read an SVG as `parse_svg` does, unless it has more bytes than allowed (ImageTooLarge)."""
+    check_bytes(len(content), max_bytes, "the svg")
+    return parse_svg(content)
 
 
 def parse_svg(content: bytes) -> Element:
