@@ -2,7 +2,8 @@
 
 Libtiff knows the coding, but does not tell when rows are missing or damaged, and stumbles over what lacks or precedes
 end-of-line codes.
-Sources: ITU-T T.4, tables 2 and 3; bmplib's notes on which colour is meant and that rows run upwards.
+Sources: ITU-T T.4, tables 2 and 3; OS/2's pmbitmap.h, which knows rows from the bottom up only; on which colour is
+white, of which no document speaks, the consensus that the manual of bmplib reports.
 """
 
 import re
