@@ -547,6 +547,45 @@ def test_both_bindings_of_resvg_write_the_same(text: str) -> None:
     assert fast[:, :, 3].any() or not generic_families()
 
 
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        SIZE,
+        'width="120" height="100"',
+        'width="1.3in" height="0.9in"',
+        'viewBox="-5 -5 130 110"',
+        'width="120" height="60" viewBox="0 0 120 100"',
+        'width="120" height="60" viewBox="0 0 120 100" preserveAspectRatio="xMinYMin slice"',
+        'width="120" height="100" viewBox="0 0 0 0"',
+    ],
+)
+def test_another_size_is_drawn_alike_by_both_bindings(attributes: str) -> None:
+    """A drawing asked for in another size is stretched to it, by a pixel of rounding too, whoever draws it."""
+    percent = '<rect x="10%" y="20%" width="30%" height="40%" opacity="0.5"/>'
+    bounds = BOUNDS | {"scale": lambda _width, _height: (317, 211)}
+    for body in (SHAPES, percent):
+        fast, full = (
+            np.asarray(render_svg(svg_bytes(body + more, attributes), renderer="resvg", **bounds))
+            for more in ("", NEWER)
+        )
+        assert fast.shape == (211, 317, 4)
+        assert np.array_equal(fast, full)
+
+
+def test_another_size_is_reached_to_the_pixel() -> None:
+    """Half of a drawing is half of the picture, where rounding has changed its ratio of sides too."""
+    body = '<rect width="50%" height="50%"/>'
+    for more in ("", NEWER):
+        image = render_svg(
+            svg_bytes(body + more, 'width="1.3in" height="0.9in"'),
+            renderer="resvg",
+            scale=lambda *_: (1334, 916),
+            **BOUNDS,
+        )
+        assert image.getbbox() == (0, 0, 667, 458)
+        assert image.getchannel("A").getextrema() == (0, 255)
+
+
 def test_premultiplied_colours_are_divided_as_resvg_does() -> None:
     """Each colour of each alpha is divided to the nearest step; clear stays clear, opaque stays as it is."""
     alpha, colour = np.meshgrid(np.arange(256), np.arange(256), indexing="ij")

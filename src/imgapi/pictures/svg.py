@@ -24,7 +24,7 @@ from imgapi.pictures.png_writer import write_samples
 from imgapi.pictures.premultiplied import straighten
 from imgapi.pictures.rasters import decoding
 from imgapi.pictures.svg_clean import EmbeddedSvg, clean_svg
-from imgapi.pictures.svg_document import FONT_SIZE, SVG, intrinsic_size, read_svg, rendered_size
+from imgapi.pictures.svg_document import FONT_SIZE, SVG, intrinsic_size, read_svg, rendered_size, stretch
 from imgapi.pictures.worker_process import address_space_bytes
 
 RENDERERS = ("resvg", "cairosvg")
@@ -160,9 +160,9 @@ def _render_with_resvg(root: ET.Element, embedded: Sequence[EmbeddedSvg], width:
             # The renderer loads fonts only where it sees a text in the outer document; here it draws none.
             ET.SubElement(each.image, f"{SVG}text")
         each.put_back()
+    # Said in the document, a size is drawn; told to a renderer, it may be drawn near that and resampled.
+    is_own_size = rendered_size(intrinsic_size(root)) == (width, height) or stretch(root, width, height)
     document = ET.tostring(root, encoding="unicode")
-    # The faster binding can't be told a size.
-    is_own_size = rendered_size(intrinsic_size(root)) == (width, height)
     if is_own_size and not embedded and not _needs_newest_resvg(root, document):
         drawn = _draw_fast(document, families)
         if drawn is not None and drawn.shape[:2] == (height, width):
@@ -215,7 +215,7 @@ def _render_fully(document: str, width: int, height: int, families: Mapping[str,
 def _draw_fast(document: str, families: Mapping[str, str]) -> NDArray[np.uint8] | None:
     """Draw with the older resvg of another binding: the same pixels, and not yet a PNG (bench/results.md).
 
-    Gives H×W×4; None where that binding is missing or gives up; its panics are no exceptions to Python.
+    It can't be told a size. Gives H×W×4; None where it is missing or gives up; its panics are no exceptions to Python.
     """
     try:
         from svg2png_py import FontDatabase, RenderOptions, svg_to_rgba

@@ -2,7 +2,7 @@
 
 import codecs
 import re
-from math import floor
+from math import floor, isclose
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 
 from defusedxml import DefusedXmlException
@@ -28,6 +28,7 @@ _STYLED_FONT_SIZE = re.compile(r"(?:^|;)\s*font-size\s*:([^;!]*)", re.IGNORECASE
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _WITHOUT_SIZE = (300.0, 150.0)
 _VIEW_BOX_NUMBERS = 4
+_SAME_RATIO = 1e-6
 
 
 # Encodings of more than a byte a character, which the parser leaves to its caller.
@@ -114,6 +115,25 @@ def rendered_size(size: tuple[float, float]) -> tuple[int, int]:
     # What a float is beside a half, it is by the way it was reckoned.
     width, height = (max(1, floor(round(side, 3) + 0.5)) for side in size)
     return width, height
+
+
+def stretch(root: Element, width: int, height: int) -> bool:
+    """Have a document say another size in pixels, what it draws stretched to it; False where that takes more than this.
+
+    It takes more where its own frame keeps another ratio of sides than the document has, and leaves room at two sides.
+    """
+    own_width, own_height = intrinsic_size(root)
+    box = _view_box(root)
+    if box is None:
+        if root.get("viewBox") is not None:
+            return False
+        root.set("viewBox", f"0 0 {own_width:.12g} {own_height:.12g}")
+    elif not isclose(box[0] * own_height, box[1] * own_width, rel_tol=_SAME_RATIO):
+        return False
+    root.set("preserveAspectRatio", "none")
+    root.set("width", str(width))
+    root.set("height", str(height))
+    return True
 
 
 def _view_box(root: Element) -> tuple[float, float] | None:
