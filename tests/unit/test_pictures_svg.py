@@ -1,6 +1,7 @@
 """SVG rendering: the same by both renderers, and nothing of the machine gets in."""
 
 import base64
+import gzip
 import io
 import os
 import subprocess
@@ -303,6 +304,17 @@ def test_embedded_svg_is_drawn(renderer: str, lead: str) -> None:
     inner = svg_bytes('<rect width="40" height="40" fill="#0000ff"/>', SMALL)
     image = render_svg(embedding(inner, lead=lead), renderer=renderer, **BOUNDS)
     assert image.getpixel((20, 20)) == (0, 0, 255, 255)
+
+
+def test_embedded_svg_may_be_packed(renderer: str) -> None:
+    """A drawing embedded in gzip is drawn; one that unpacks to more than a drawing may have is refused."""
+    inner = gzip.compress(svg_bytes('<rect width="40" height="40" fill="#0000ff"/>', SMALL))
+    assert render_svg(embedding(inner), renderer=renderer, **BOUNDS).getpixel((20, 20)) == (0, 0, 255, 255)
+    assert render_svg(embedding(inner[:30]), renderer=renderer, **BOUNDS).getbbox() is None
+    bomb = gzip.compress(svg_bytes(" " * 6_000_000))
+    assert len(bomb) < 10_000
+    with pytest.raises(ImageTooLarge, match="embeds drawings of more than 5 MB"):
+        render_svg(embedding(bomb), renderer=renderer, **BOUNDS)
 
 
 def test_text_of_an_embedded_svg_is_drawn() -> None:

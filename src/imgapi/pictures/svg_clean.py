@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 import sys
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ MAX_EXPANDED_ELEMENTS = 1_000_000
 # The next would change no sample of 8 bits by half a step.
 MAX_OCTAVES = 10
 _MAX_EMBEDDED_PIXELS = 16_000_000
+# All SVGs that one embeds together, unpacked.
+_MAX_EMBEDDED_BYTES = 5 * 1024 * 1024
+_GZIP, _GZIP_BITS = b"\x1f\x8b", 16
 
 _INERT = frozenset({f"{SVG}script", f"{SVG}foreignObject", f"{SVG}handler", f"{SVG}listener"})
 _HREFS = ("href", f"{XLINK}href")
@@ -70,7 +74,8 @@ def clean_svg(root: Element) -> Sequence[EmbeddedSvg]:
     renderers do. Who draws the document puts it back.
 
     Raises:
-        ImageTooLarge: References multiply the elements of all these documents beyond MAX_EXPANDED_ELEMENTS.
+        ImageTooLarge: References multiply the elements of all these documents beyond MAX_EXPANDED_ELEMENTS, or what is
+            embedded has too many bytes.
     """
     embedded = list(_take_out(root))
     weights: dict[Element, int] = {}
@@ -81,6 +86,7 @@ def clean_svg(root: Element) -> Sequence[EmbeddedSvg]:
 
 
 def _take_out(root: Element) -> Iterator[EmbeddedSvg]:
+    left_bytes = _MAX_EMBEDDED_BYTES
     for element in root.iter():
         attribute = next((name for name in _HREFS if name in element.attrib), None)
         if element.tag not in _IMAGES or attribute is None:
@@ -88,9 +94,23 @@ def _take_out(root: Element) -> Iterator[EmbeddedSvg]:
         media_type = _DATA_URL.match(element.attrib[attribute])
         if media_type is None or "svg" not in media_type[1].lower():
             continue
-        content = _read_data_url(element.attrib.pop(attribute))
+        content = _unpacked(_read_data_url(element.attrib.pop(attribute)))
+        left_bytes -= len(content)
+        if left_bytes < 0:
+            megabytes = _MAX_EMBEDDED_BYTES / 1024**2
+            raise ImageTooLarge(f"the svg embeds drawings of more than {megabytes:g} MB; write fewer or simpler ones")
         with suppress(UnreadableImage):
             yield EmbeddedSvg(parse_svg(content), element, attribute)
+
+
+def _unpacked(content: bytes) -> bytes:
+    """Undo the gzip of an SVG in a `data:` URL; at most a byte too much comes out, and of damaged data nothing."""
+    if not content.startswith(_GZIP):
+        return content
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | _GZIP_BITS).decompress(content, _MAX_EMBEDDED_BYTES + 1)
+    except zlib.error:
+        return b""
 
 
 def _clean(root: Element, weights: Mapping[Element, int]) -> int:
