@@ -243,6 +243,24 @@ def test_start_says_where_everything_is(server: Process) -> None:
     assert f"{server.address}/docs" in head
 
 
+def test_decoders_are_only_in_the_workers(tmp_path: Path) -> None:
+    """The process that holds the key maps no library that decodes pictures, even after it has served some."""
+    server = Process(tmp_path)
+    try:
+        server.wait_until_ready()
+        for path in ("/utils/photo_resize", "/utils/convert_to_png"):
+            upload = {"image": ("a.png", encode(photo("astronaut"), "PNG"))}
+            assert httpx.post(server.address + path, files=upload, trust_env=False).status_code == 200
+        maps = Path(f"/proc/{server.process.pid}/maps")
+        if not maps.is_file():
+            pytest.skip("this system does not tell what a process maps (/proc)")
+        mapped = maps.read_text(encoding="utf-8")
+        assert not [name for name in ("/PIL/", "/numpy/", "/cv2/", "resvg", "cairo") if name in mapped]
+        assert "/pydantic_core/" in mapped
+    finally:
+        server.stop()
+
+
 def test_stop_is_quick_and_clean(tmp_path: Path) -> None:
     """SIGTERM ends the process with no traceback and nothing left running."""
     started = Process(tmp_path)

@@ -29,7 +29,8 @@ from imgapi.emulator.checks import check_pictures
 from imgapi.emulator.instructions import understand
 from imgapi.errors import Overloaded, SubjectNotFound
 from imgapi.pictures.limits import PictureLimits
-from imgapi.pictures.probe import PictureInfo, probe
+from imgapi.pictures.outcomes import PictureInfo
+from imgapi.pictures.probe import probe
 
 INFO: PictureInfo = probe(draw(), PictureLimits())
 RGBA = replace(INFO, mode="RGBA")

@@ -234,6 +234,9 @@ def test_models_are_listed_and_checked(tmp_path: Path) -> None:
 
 
 def test_service_process_imports_no_pixel_libraries() -> None:
-    """OpenCV and onnxruntime are imported by worker processes only."""
-    program = "import imgapi.app, imgapi.cli, sys; sys.exit(bool({'cv2', 'onnxruntime'} & set(sys.modules)))"
+    """What decodes, draws and cuts out is imported by worker processes only."""
+    program = (
+        "import imgapi.app, imgapi.cli, sys; "
+        "sys.exit(bool({'PIL', 'cairosvg', 'cv2', 'numpy', 'onnxruntime', 'resvg_py'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

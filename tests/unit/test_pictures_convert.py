@@ -8,8 +8,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from imgapi.errors import ImageTooLarge, UnreadableImage
-from imgapi.pictures.convert import Converted, convert_to_png
+from imgapi.pictures.convert import convert_to_png
 from imgapi.pictures.limits import PictureLimits
+from imgapi.pictures.outcomes import Converted
 from pictures import (
     animated_gif,
     cmyk_profile,

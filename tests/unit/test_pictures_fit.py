@@ -5,8 +5,10 @@ import pytest
 from PIL import Image
 
 from imgapi.errors import ImageTooLarge, InvalidParameter
-from imgapi.pictures.fit import Bounds, Fitted, fit, misfits
+from imgapi.pictures.bounds import Bounds, misfits
+from imgapi.pictures.fit import fit
 from imgapi.pictures.limits import PictureLimits
+from imgapi.pictures.outcomes import Fitted
 from imgapi.pictures.probe import probe
 from pictures import animated_gif, decode, deep_png, draw_cutout, draw_photo, encode, exif_bytes, photo, svg_bytes
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 from imgapi.errors import CallerError, ImageTooLarge, UnreadableImage, UnsupportedFormat
 from imgapi.pictures.limits import PictureLimits
-from imgapi.pictures.probe import probe, sniff_format
+from imgapi.pictures.probe import probe
+from imgapi.pictures.signatures import sniff_format
 from pictures import (
     animated_gif,
     deep_png,

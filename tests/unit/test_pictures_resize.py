@@ -12,7 +12,8 @@ from PIL import Image, ImageCms
 from imgapi.errors import ImageTooLarge, InvalidParameter, UnreadableImage
 from imgapi.pictures.deep import resample_deep
 from imgapi.pictures.limits import PictureLimits
-from imgapi.pictures.resize import Resized, resize
+from imgapi.pictures.outcomes import Resized
+from imgapi.pictures.resize import resize
 from imgapi.pictures.scale import flatten, resample, scaled_to_range
 from pictures import (
     animated_gif,

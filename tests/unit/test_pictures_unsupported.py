@@ -8,7 +8,8 @@ import pytest
 from imgapi.errors import UnsupportedFormat
 from imgapi.pictures.convert import convert_to_png
 from imgapi.pictures.limits import PictureLimits
-from imgapi.pictures.resize import Resized, resize
+from imgapi.pictures.outcomes import Resized
+from imgapi.pictures.resize import resize
 from pictures import decode, draw_photo, encode, tiff_of
 
 LIMITS = PictureLimits()

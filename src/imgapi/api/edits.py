@@ -16,8 +16,8 @@ from imgapi.api.openapi import ACCEPTED, ERRORS, IDEMPOTENCY_ERRORS
 from imgapi.contract import edits as words
 from imgapi.contract.fields import Request as RequestModel
 from imgapi.errors import ResultExpired
+from imgapi.pictures.entries import probe
 from imgapi.pictures.limits import PictureLimits
-from imgapi.pictures.probe import probe
 from imgapi.pictures.workers import Workers
 from imgapi.results.store import ResultStore
 from imgapi.tasks.run import TaskRunner

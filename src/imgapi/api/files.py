@@ -16,8 +16,8 @@ from imgapi.api.next_steps import AFTER_UPLOAD
 from imgapi.api.openapi import ERRORS, RESULT_ERRORS
 from imgapi.contract.files import FileReply, FileRequest
 from imgapi.errors import ImgapiError, ResultExpired
+from imgapi.pictures.entries import probe
 from imgapi.pictures.limits import PictureLimits
-from imgapi.pictures.probe import probe
 from imgapi.pictures.workers import Workers
 from imgapi.results.links import Links
 from imgapi.results.store import RESULT_NAME, ResultStore, expires_at

@@ -8,8 +8,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from imgapi.pictures.entries import reencode
 from imgapi.pictures.limits import PictureLimits
-from imgapi.pictures.reencode import reencode
 from imgapi.pictures.workers import Workers
 
 JSON_TYPE = "application/json"

@@ -14,9 +14,8 @@ from imgapi.api.openapi import ERRORS
 from imgapi.api.picture_json import PictureJson
 from imgapi.contract.utils import ConvertReply, ConvertRequest, PhotoResizeUrlRequest, ResizeReply, ResizeRequest
 from imgapi.errors import ImgapiError
-from imgapi.pictures.convert import convert_to_png
+from imgapi.pictures.entries import convert_to_png, resize
 from imgapi.pictures.limits import PictureLimits
-from imgapi.pictures.resize import resize
 from imgapi.pictures.workers import Workers
 from imgapi.results.outputs import OutputFolder
 from imgapi.sources.fetch import Fetcher

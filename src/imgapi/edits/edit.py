@@ -9,7 +9,7 @@ from imgapi.contract.edits import EditReply, PicturesReply, ResultLink, TaskMetr
 from imgapi.contract.fields import Request
 from imgapi.dashscope.wire import FailedPicture, SubmitBody, TaskOutput
 from imgapi.errors import InvalidParameter
-from imgapi.pictures.fit import Bounds
+from imgapi.pictures.bounds import Bounds
 
 R = TypeVar("R", bound=Request)
 A = TypeVar("A", bound=EditReply)

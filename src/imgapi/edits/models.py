@@ -11,7 +11,7 @@ from imgapi.dashscope.wire import (
     SubmitBody,
 )
 from imgapi.edits.edit import Candidate, InputRule, MaskRule, PreparedPicture, R
-from imgapi.pictures.fit import Bounds
+from imgapi.pictures.bounds import Bounds
 
 KILOBYTE, MEGABYTE = 1024, 1024 * 1024
 

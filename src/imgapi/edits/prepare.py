@@ -15,11 +15,10 @@ from imgapi.dashscope.uploads import upload
 from imgapi.edits.edit import Candidate, InputRule, MarkedArea, PreparedPicture
 from imgapi.errors import ImgapiError, InvalidParameter
 from imgapi.matting.cutout import Cutout
-from imgapi.pictures.canvas import enlarge_canvas, has_clear_pixels
-from imgapi.pictures.fit import Bounds, fit, misfits
+from imgapi.pictures.bounds import Bounds, misfits
+from imgapi.pictures.entries import draw_mask, enlarge_canvas, fit, has_clear_pixels, probe
 from imgapi.pictures.limits import PictureLimits
-from imgapi.pictures.mask import draw_mask
-from imgapi.pictures.probe import PictureInfo, probe
+from imgapi.pictures.outcomes import PictureInfo
 from imgapi.pictures.workers import Workers
 from imgapi.sources.fetch import Fetcher, Origin, Source
 from imgapi.sources.urls import normalise_url

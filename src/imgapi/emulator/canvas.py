@@ -1,23 +1,16 @@
-"""Pixel steps around the painters for the chat-style models; each runs in a worker process."""
+"""The pixels of `steps`: a border found, a picture laid on white, a size filled."""
 
 import io
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from imgapi.emulator.steps import Inner
+
 _TOLERANCE = 3
 _LEAST_INNER = 16
 _MAX_SCALE = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Inner:
-    """The picture within a uniform border (PNG, RGB), and the scales an outpainting needs to fill that border."""
-
-    content: bytes
-    scales: dict[str, float]
 
 
 def find_inner(content: bytes) -> Inner | None:

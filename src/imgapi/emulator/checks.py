@@ -5,7 +5,7 @@ from typing import Final
 
 from imgapi.emulator.answers import TaskFailure
 from imgapi.emulator.catalogue import Family, Model
-from imgapi.pictures.probe import PictureInfo
+from imgapi.pictures.outcomes import PictureInfo
 
 _MIB: Final = 1024 * 1024
 _BACKGROUND_SIDE: Final = 2048

@@ -10,8 +10,10 @@ from imgapi.emulator.answers import Refusal
 from imgapi.emulator.orders import Order
 from imgapi.emulator.shelf import Kind, Shelf
 from imgapi.errors import CallerError, ImageTooLarge, UnreadableImage, UnsupportedFormat
+from imgapi.pictures.entries import probe
 from imgapi.pictures.limits import PictureLimits
-from imgapi.pictures.probe import PictureInfo, probe, sniff_format
+from imgapi.pictures.outcomes import PictureInfo
+from imgapi.pictures.signatures import sniff_format
 from imgapi.sources.data_url import decode_data_url, is_data_url
 
 _INSPECTION: Final = "InvalidParameter.DataInspection"

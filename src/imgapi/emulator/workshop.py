@@ -7,7 +7,6 @@ from typing import Any, Final, Protocol, TypeVar
 
 from imgapi.clock import Clock
 from imgapi.emulator.answers import TaskFailure
-from imgapi.emulator.canvas import find_inner, fit_size, flatten
 from imgapi.emulator.catalogue import Family, Shape
 from imgapi.emulator.checks import check_pictures
 from imgapi.emulator.inputs import Inputs, Unobtainable, look_at
@@ -15,9 +14,10 @@ from imgapi.emulator.instructions import understand
 from imgapi.emulator.messages import choose_size
 from imgapi.emulator.orders import Order
 from imgapi.emulator.painters import PAINTERS, Painting, PaintingRefused, PaintJob
+from imgapi.emulator.steps import find_inner, fit_size, flatten
 from imgapi.errors import CallerError, Overloaded, SubjectNotFound
 from imgapi.matting.cutout import Cutout
-from imgapi.pictures.probe import PictureInfo
+from imgapi.pictures.outcomes import PictureInfo
 
 T = TypeVar("T")
 

@@ -1,7 +1,6 @@
 """Any picture to PNG, looking as it should."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -14,23 +13,11 @@ from imgapi.pictures.encode import encode_png
 from imgapi.pictures.frames import all_frames as every_frame
 from imgapi.pictures.frames import first_frame
 from imgapi.pictures.limits import PictureLimits, check_bytes, check_total_pixels
-from imgapi.pictures.probe import PictureInfo, probe
+from imgapi.pictures.outcomes import Converted, PictureInfo
+from imgapi.pictures.probe import probe
 from imgapi.pictures.rasters import decoding, open_raster
 from imgapi.pictures.signatures import recognise
 from imgapi.pictures.svg import render_svg_png
-
-
-@dataclass(frozen=True, slots=True)
-class Converted:
-    """The PNGs made of a picture.
-
-    Attributes:
-        original_format: Format of the input by its content: `jpeg`, `png`, `webp`, `svg`, `tiff`, `gif` or `bmp`.
-        frames: One PNG a frame, in order; one only unless all frames were asked for.
-    """
-
-    original_format: str
-    frames: tuple[bytes, ...]
 
 
 def convert_to_png(content: bytes, *, all_frames: bool, limits: PictureLimits, svg_renderer: str) -> Converted:

@@ -18,7 +18,7 @@ from imgapi.pictures.png_sound import read_sound
 from imgapi.pictures.rasters import decoding, open_raster
 
 if TYPE_CHECKING:
-    from imgapi.pictures.probe import PictureInfo
+    from imgapi.pictures.outcomes import PictureInfo
 
 # H×W, H×W×3 (BGR) or H×W×4 (BGRA)
 DeepPixels = npt.NDArray[np.uint16]

@@ -10,7 +10,7 @@ from imgapi.pictures import apng, bmp, gif, tiff_pages
 from imgapi.pictures.deep import decode_odd_tiff
 from imgapi.pictures.jpeg_sound import decode_without_end, is_lossless
 from imgapi.pictures.limits import PictureLimits, check_size
-from imgapi.pictures.probe import PictureInfo
+from imgapi.pictures.outcomes import PictureInfo
 from imgapi.pictures.rasters import decoding, open_raster, orient, oriented_size
 from imgapi.pictures.unsupported import refuse_tiff
 

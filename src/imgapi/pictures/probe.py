@@ -1,48 +1,15 @@
 """What a picture is, read from its header without decoding a pixel."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 from imgapi.errors import UnreadableImage
 from imgapi.pictures import headers
 from imgapi.pictures.limits import PictureLimits, check_bytes, check_frames, check_size
+from imgapi.pictures.outcomes import PictureInfo
 from imgapi.pictures.rasters import decoding, exif_orientation, open_raster, oriented_size
-from imgapi.pictures.signatures import recognise, sniff_format
+from imgapi.pictures.signatures import recognise
 from imgapi.pictures.svg_document import intrinsic_size, read_svg, rendered_size
-
-__all__ = ["PictureInfo", "probe", "sniff_format"]
-
-
-@dataclass(frozen=True, slots=True)
-class PictureInfo:
-    """The header of a picture.
-
-    Attributes:
-        format: `jpeg`, `png`, `webp`, `svg`, `tiff`, `gif` or `bmp`, by content, never by label.
-        width: Pixels, after the EXIF orientation; an SVG's is its intrinsic width at 96 dpi.
-        height: Pixels, likewise.
-        mode: Pillow's mode of the stored pixels; `RGBA` for an SVG.
-        frames: Frames of an animation or pages of a TIFF.
-        orientation: EXIF orientation, 1 to 8.
-        has_transparency: The header says that pixels may be transparent: alpha channel, tRNS, GIF colour key.
-        size_bytes: Encoded size.
-        total_pixels: Pixels of all frames together.
-        deep: Samples have 16 bits or more.
-        hides_still: The picture that an APNG shows where nothing moves is none of its frames.
-    """
-
-    format: str
-    width: int
-    height: int
-    mode: str
-    frames: int
-    orientation: int
-    has_transparency: bool
-    size_bytes: int
-    total_pixels: int = 0
-    deep: bool = False
-    hides_still: bool = False
 
 
 def probe(content: bytes, limits: PictureLimits) -> PictureInfo:

@@ -1,6 +1,5 @@
 """A picture brought into a range of sides, its format kept."""
 
-from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 from PIL import Image, JpegImagePlugin
@@ -13,7 +12,8 @@ from imgapi.pictures.encode import StatedColours, encode_jpeg, encode_png, encod
 from imgapi.pictures.frames import first_frame, verify
 from imgapi.pictures.jpeg_sound import strip_jpeg
 from imgapi.pictures.limits import PictureLimits, check_bytes
-from imgapi.pictures.probe import PictureInfo, probe, probe_svg
+from imgapi.pictures.outcomes import PictureInfo, Resized
+from imgapi.pictures.probe import probe, probe_svg
 from imgapi.pictures.rasters import decoding, open_raster, oriented_size
 from imgapi.pictures.scale import resample, scaled_to_range
 from imgapi.pictures.signatures import recognise
@@ -21,27 +21,6 @@ from imgapi.pictures.svg import draw_svg_png
 from imgapi.pictures.svg_document import read_svg
 
 _KEPT_FORMATS = frozenset({"jpeg", "png", "webp"})
-
-
-@dataclass(frozen=True, slots=True)
-class Resized:
-    """A picture after the resize rule; sizes in pixels, both after orientation.
-
-    Attributes:
-        content: The encoded picture.
-        format: `jpeg`, `png` or `webp`.
-        original_width: Width before.
-        original_height: Height before.
-        width: Width after.
-        height: Height after.
-    """
-
-    content: bytes
-    format: str
-    original_width: int
-    original_height: int
-    width: int
-    height: int
 
 
 def resize(content: bytes, *, min_dim: int, max_dim: int, limits: PictureLimits, svg_renderer: str) -> Resized:

@@ -30,8 +30,11 @@ EXPECTED_SECONDS = 1.0
 # Nearly all drawings are done sooner, so they may take the last worker too: none keeps pictures waiting for longer.
 SVG_TRIAL_SECONDS = 1.0
 PRELOADED = (
+    "imgapi.pictures.canvas",
     "imgapi.pictures.convert",
     "imgapi.pictures.fit",
+    "imgapi.pictures.mask",
+    "imgapi.pictures.reencode",
     "imgapi.pictures.resize",
     "PIL.BmpImagePlugin",
     "PIL.GifImagePlugin",

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from imgapi.clock import Clock
 from imgapi.errors import ImgapiError
+from imgapi.pictures.entries import probe
 from imgapi.pictures.limits import PictureLimits
-from imgapi.pictures.probe import probe
 from imgapi.pictures.workers import Workers
 from imgapi.results.links import Links
 from imgapi.results.store import ResultStore, expires_at
