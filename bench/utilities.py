@@ -124,7 +124,7 @@ def main() -> int:
     report = write_report(results, growth, growing, isolation, parts, versions, bench.missing, seconds)
     RESULT.write_text(report, encoding="utf-8")
     print(report)
-    return 0 if all(met for _, met in judge(results, four)) else 1
+    return 0 if all(met for _, met in judge(results)) else 1
 
 
 if __name__ == "__main__":

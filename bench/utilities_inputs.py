@@ -129,6 +129,31 @@ def make_heavy_svg() -> bytes:
     return "".join(parts).encode()
 
 
+def make_chart_svg() -> bytes:
+    """Draw a chart of 900 x 900 px as an SVG: bars, lines and some hundred words and numbers in the system's fonts."""
+    random = np.random.default_rng(4)
+    parts = [
+        _SVG_LEAD,
+        "<style>text { font: 6px sans-serif; fill: #2d3748 } .title { font: bold 14px serif }</style></defs>",
+        '<rect width="300" height="300" fill="#fff"/>',
+        '<text class="title" x="12" y="20">Pictures scaled in a month</text>',
+    ]
+    for line in range(11):
+        y = 270 - 22 * line
+        parts.append(
+            f'<path d="M30 {y} H290" stroke="#e2e8f0"/><text x="26" y="{y + 2}" text-anchor="end">{line}000</text>'
+        )
+    for bar, height in enumerate(random.uniform(10, 210, 30)):
+        x = 34 + 8.5 * bar
+        parts.append(
+            f'<rect x="{x:.1f}" y="{270 - height:.1f}" width="6" height="{height:.1f}" fill="{_GREENS[bar % 5]}"/>'
+            f'<text x="{x + 3:.1f}" y="{266 - height:.1f}" text-anchor="middle">{height * 50:.0f}</text>'
+            f'<text transform="translate({x + 4:.1f} 274) rotate(60)">Day {bar + 1}</text>'
+        )
+    parts.append("</svg>")
+    return "".join(parts).encode()
+
+
 def the_four() -> tuple[Task, ...]:
     """Make the four kinds of request that the targets are about."""
     return (
@@ -140,8 +165,11 @@ def the_four() -> tuple[Task, ...]:
 
 
 def the_others() -> tuple[Task, ...]:
-    """Make what is worth knowing beside the four."""
-    return (Task("heavy", "SVG of clear gradients, 900 px → PNG", make_heavy_svg(), ".svg", None),)
+    """Make what is worth knowing beside the four: what a drawing costs depends on the drawing."""
+    return (
+        Task("heavy", "SVG of clear gradients, 900 px → PNG", make_heavy_svg(), ".svg", None),
+        Task("chart", "SVG chart with text, 900 px → PNG", make_chart_svg(), ".svg", None),
+    )
 
 
 def the_growth() -> tuple[Task, ...]:
