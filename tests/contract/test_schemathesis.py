@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis.errors import Unsatisfiable
 from PIL import Image
 from schemathesis import GenerationMode
@@ -119,6 +119,11 @@ def map_query(_context: Any, query: Any) -> Any:
     return {name: value for name, value in (query or {}).items() if name != "cursor"}
 
 
+def loses_a_field(case: Any) -> bool:
+    """Tell whether a form has an empty list for a field, which is not sent at all: what is meant as wrong is right."""
+    return case.media_type == "multipart/form-data" and isinstance(case.body, dict) and [] in case.body.values()
+
+
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize(("method", "path"), PATHS)
 def test_service_does_what_its_document_says(secluded: Service, method: str, path: str, mode: GenerationMode) -> None:
@@ -132,6 +137,7 @@ def test_service_does_what_its_document_says(secluded: Service, method: str, pat
     @given(strategy)
     @settings(max_examples=EDIT_EXAMPLES if is_edit else EXAMPLES, phases=[Phase.explicit, Phase.generate], **COMMON)
     def hold(case: Any) -> None:
+        assume(not loses_a_field(case))
         case.call_and_validate(timeout=30)
 
     try:
