@@ -41,10 +41,10 @@ _CSS_IMPORT = re.compile(r"@(?:import|charset|namespace)[^;{}]*;?", re.IGNORECAS
 _CSS_FONT_FACE = re.compile(r"@font-face\s*\{[^}]*\}?", re.IGNORECASE)
 _CSS_URL = re.compile(r"url\(\s*(\"[^\"]*\"?|'[^']*'?|[^)]*)\s*\)?", re.IGNORECASE)
 _CSS_OTHER_LOADERS = re.compile(r"(?:image|image-set|src|cross-fade)\([^)]*\)?", re.IGNORECASE)
-_LOCAL_REFERENCE = re.compile(r"url\(\s*[\"']?\s*#([^\"')]+)", re.IGNORECASE)
+_LOCAL_REFERENCE = re.compile(r"url\(\s*+[\"']?+\s*+#([^\"')]+)", re.IGNORECASE)
 _NESTED_FUNCTIONS = re.compile(r"\([^)]*\(")
 # Whatever cleaning could change in a value without escapes.
-_CSS_SUSPICIOUS = re.compile(r"@|/\*|(?:image|image-set|src|cross-fade)\(|url\((?! *[\"']? *#)", re.IGNORECASE)
+_CSS_SUSPICIOUS = re.compile(r"@|/\*|(?:image|image-set|src|cross-fade)\(|url\((?! *+[\"']?+ *+#)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

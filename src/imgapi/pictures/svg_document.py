@@ -23,7 +23,7 @@ FONT_SIZE = 16.0
 # CSS 2.1 section 4.3.2, at 96 dpi.
 _PIXELS = {"": 1.0, "px": 1.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4, "q": 96 / 101.6, "pt": 96 / 72, "pc": 16.0}
 _FONT_SIZES = {"em": 1.0, "rem": 1.0, "ex": 0.5, "ch": 0.5}
-_LENGTH = re.compile(r"\s*\+?((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)([a-z]*|%)\s*", re.IGNORECASE)
+_LENGTH = re.compile(r"\s*\+?((?:\d++(?:\.\d*+)?|\.\d+)(?:e[+-]?\d+)?)([a-z]*|%)\s*", re.IGNORECASE)
 _STYLED_FONT_SIZE = re.compile(r"(?:^|;)\s*font-size\s*:([^;!]*)", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _WITHOUT_SIZE = (300.0, 150.0)
