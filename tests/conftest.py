@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -92,3 +93,16 @@ def data_url() -> Callable[..., str]:
         return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
     return write
+
+
+@pytest.fixture(params=["resvg", "cairosvg"])
+def renderer(request: pytest.FixtureRequest) -> str:
+    """Each renderer in turn; CairoSVG is skipped without libcairo unless IMGAPI_TEST_REQUIRE names it."""
+    if request.param == "cairosvg":
+        try:
+            import cairosvg  # noqa: F401
+        except (ImportError, OSError) as exc:
+            if "cairo" in os.environ.get("IMGAPI_TEST_REQUIRE", ""):
+                pytest.fail(f"CairoSVG is required and can't be imported: {exc}")
+            pytest.skip(f"CairoSVG needs the system library libcairo: {exc}")
+    return str(request.param)

@@ -36,19 +36,6 @@ NEWER = '<g font-variation-settings="normal"/>'
 BOUNDS: dict[str, Any] = {"max_pixels": 16_000_000, "max_side": 16_384, "max_bytes": 5 * 1024 * 1024}
 
 
-@pytest.fixture(params=["resvg", "cairosvg"])
-def renderer(request: pytest.FixtureRequest) -> str:
-    """Each renderer in turn; CairoSVG is skipped without libcairo unless IMGAPI_TEST_REQUIRE names it."""
-    if request.param == "cairosvg":
-        try:
-            import cairosvg  # noqa: F401
-        except (ImportError, OSError) as exc:
-            if "cairo" in os.environ.get("IMGAPI_TEST_REQUIRE", ""):
-                pytest.fail(f"CairoSVG is required and can't be imported: {exc}")
-            pytest.skip(f"CairoSVG needs the system library libcairo: {exc}")
-    return str(request.param)
-
-
 def test_shapes_gradients_and_css_are_drawn(renderer: str) -> None:
     """Shapes, style sheets, gradients and references within the document come out."""
     body = (

@@ -15,6 +15,9 @@ SVG = "{http://www.w3.org/2000/svg}"
 XLINK = "{http://www.w3.org/1999/xlink}"
 XML = "{http://www.w3.org/XML/1998/namespace}"
 
+# Where elements without a namespace are put: written out below a root that has one, they would be taken for its own.
+_NOWHERE = "{urn:none}"
+
 MAX_DEPTH = 200
 MAX_ELEMENTS = 250_000
 
@@ -77,11 +80,11 @@ def parse_svg(content: bytes) -> Element:
         raise UnreadableImage("the svg declares XML entities, which are refused; write them out") from exc
     except (ParseError, ValueError, LookupError) as exc:
         raise UnreadableImage(f"the svg is not well-formed XML ({exc})") from exc
-    if root.tag == "svg":
-        # Written without its namespace, as browsers accept it inside a page.
-        for element in root.iter():
-            if not element.tag.startswith("{"):
-                element.tag = SVG + element.tag
+    # Without a namespace on the root it is left out everywhere, as browsers accept it inside a page.
+    missing = SVG if root.tag == "svg" else _NOWHERE
+    for element in root.iter():
+        if not element.tag.startswith("{"):
+            element.tag = missing + element.tag
     if root.tag != f"{SVG}svg":
         raise UnreadableImage("the XML document's root is not an svg element of the SVG namespace")
     return root
