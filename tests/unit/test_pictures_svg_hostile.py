@@ -1,14 +1,18 @@
 """SVGs written to slip past the cleaner, or to keep it busy: what it sees is what a renderer sees, and soon."""
 
+import base64
 import time
 from typing import Any
+from urllib.parse import quote
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from imgapi.pictures.svg import render_svg
 from imgapi.pictures.svg_clean import clean_svg
 from imgapi.pictures.svg_document import intrinsic_size, parse_svg
-from pictures import svg_bytes
+from pictures import SVG_LEAD, encode, svg_bytes
 
 _REPEATED = 200_000
 BOUNDS: dict[str, Any] = {"max_pixels": 16_000_000, "max_side": 16_384, "max_bytes": 5 * 1024 * 1024}
@@ -50,3 +54,27 @@ def test_elements_of_no_namespace_are_not_drawn(renderer: str) -> None:
     noise = '<filter id="f"><feTurbulence xmlns="" baseFrequency="0.1" numOctaves="99999999"/></filter>'
     rect = '<rect width="40" height="40" filter="url(#f)"/>'
     render_svg(svg_bytes(noise + rect), renderer=renderer, **BOUNDS)
+
+
+INNER = f"{SVG_LEAD} width='40' height='40'><rect width='40' height='40' fill='#0000ff'/></svg>"
+# Not a letter of base64 is in the marks of a comment.
+PNG = base64.b64encode(encode(Image.new("RGB", (9, 9), "#ff0000"), "png")).decode().rstrip("=")
+POLYGLOT = f"<!--{PNG}{'A' * (-len(PNG) % 4)}-->{INNER}"
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        f"data:text/plain;base64;x,{quote(POLYGLOT)}",
+        f"data:text/plain;charset=base64,{quote(POLYGLOT)}",
+        f"data:image/png;BASE64,{quote(POLYGLOT)}",
+        f"data:image/png;base64,{PNG}url(data:image/svg+xml,{quote(INNER)})",
+        f"#url(data:image/svg+xml,{quote(INNER)})",
+        f"#u&#10;rl(data:image/svg+xml,{quote(INNER)})",
+    ],
+)
+def test_what_was_cleaned_is_what_is_drawn(renderer: str, reference: str) -> None:
+    """A URL that is a raster by one reading and a drawing by another is the raster or nothing, never the drawing."""
+    body = f'<image href="{reference}" width="40" height="40"/><use href="{reference}"/>'
+    drawn = np.asarray(render_svg(svg_bytes(body), renderer=renderer, **BOUNDS))
+    assert not drawn[..., 2].any()

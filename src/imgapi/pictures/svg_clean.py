@@ -156,8 +156,11 @@ def _clean_attributes(element: Element) -> None:
     for name, value in list(element.attrib.items()):
         local = name.rpartition("}")[2].lower()
         if local == "href":
-            if not _is_harmless_reference(value, embedded=element.tag in _IMAGES):
+            harmless = _harmless_reference(value, embedded=element.tag in _IMAGES)
+            if harmless is None:
                 del element.attrib[name]
+            else:
+                element.attrib[name] = harmless
         elif name == f"{XML}base" or local.startswith("on"):
             del element.attrib[name]
         elif local.endswith("transform") and _NESTED_FUNCTIONS.search(value):
@@ -205,10 +208,20 @@ def _is_local(target: str) -> bool:
     return target.strip(" \t\r\n\f\"'").startswith("#")
 
 
-def _is_harmless_reference(value: str, *, embedded: bool) -> bool:
-    if value.strip().startswith("#"):
-        return True
-    return embedded and _is_small_raster(_read_data_url(value))
+def _harmless_reference(value: str, *, embedded: bool) -> str | None:
+    """Give what a reference may be, None for nothing: `#id`, or a picture that is embedded and small.
+
+    The picture is written anew: readers differ over what else may stand in a `data:` URL, and over what it then means.
+    """
+    target = value.strip()
+    if target.startswith("#"):
+        # CairoSVG follows what stands in this function, wherever it stands and with lines broken in it.
+        return None if "url(" in "".join(target.split()) else target
+    content = _read_data_url(value) if embedded else b""
+    name = sniff_format(content)
+    if name is None or not _is_small_raster(content, name):
+        return None
+    return f"data:image/{name};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def _read_data_url(url: str) -> bytes:
@@ -225,8 +238,7 @@ def _read_data_url(url: str) -> bytes:
         return b""
 
 
-def _is_small_raster(content: bytes) -> bool:
-    name = sniff_format(content) or ""
+def _is_small_raster(content: bytes, name: str) -> bool:
     reader = _EMBEDDABLE.get(name)
     if reader is None:
         return False
