@@ -78,3 +78,15 @@ def test_what_was_cleaned_is_what_is_drawn(renderer: str, reference: str) -> Non
     body = f'<image href="{reference}" width="40" height="40"/><use href="{reference}"/>'
     drawn = np.asarray(render_svg(svg_bytes(body), renderer=renderer, **BOUNDS))
     assert not drawn[..., 2].any()
+
+
+@pytest.mark.parametrize("name", ["href", "HREF", "\\68 ref", "hr/**/ef", "hre/*:*/f /**/", "href\n"])
+def test_style_is_no_way_to_refer(renderer: str, name: str) -> None:
+    """A style sets no reference, though CairoSVG takes each declaration for an attribute."""
+    declaration = f"{name}: 'data:image/svg+xml,{quote(INNER)}'"
+    image = '<image {} width="40" height="40"/>'
+    for body in (
+        image.format(f'style="{declaration}"'),
+        f"<style>image {{ {declaration} }}</style>" + image.format(""),
+    ):
+        assert render_svg(svg_bytes(body), renderer=renderer, **BOUNDS).getbbox() is None

@@ -41,6 +41,8 @@ _CSS_IMPORT = re.compile(r"@(?:import|charset|namespace)[^;{}]*;?", re.IGNORECAS
 _CSS_FONT_FACE = re.compile(r"@font-face\s*\{[^}]*\}?", re.IGNORECASE)
 _CSS_URL = re.compile(r"url\(\s*(\"[^\"]*\"?|'[^']*'?|[^)]*)\s*\)?", re.IGNORECASE)
 _CSS_OTHER_LOADERS = re.compile(r"(?:image|image-set|src|cross-fade)\([^)]*\)?", re.IGNORECASE)
+# A property of CairoSVG alone, which takes every declaration for an attribute; it leaves out those that begin so.
+_CSS_HREF = re.compile(r"(?<![\w-])href(?=\s*:)", re.IGNORECASE)
 _LOCAL_REFERENCE = re.compile(r"url\(\s*+[\"']?+\s*+#([^\"')]+)", re.IGNORECASE)
 _NESTED_FUNCTIONS = re.compile(r"\([^)]*\(")
 # Whatever cleaning could change in a value without escapes.
@@ -166,7 +168,7 @@ def _clean_attributes(element: Element) -> None:
         elif local.endswith("transform") and _NESTED_FUNCTIONS.search(value):
             # No valid transform nests, and a renderer's parser can take minutes over one that does.
             del element.attrib[name]
-        elif _may_load(value):
+        elif _may_load(value) or (name == "style" and "href" in value.lower()):
             element.attrib[name] = _clean_css(value)
 
 
@@ -175,7 +177,7 @@ def _may_load(value: str) -> bool:
     if "\\" not in value:
         return "(" in value and _CSS_SUSPICIOUS.search(value) is not None
     unescaped = _CSS_ESCAPE.sub(lambda match: _unescaped(match[1], match[2]), value)
-    return "(" in unescaped or "@" in unescaped
+    return "(" in unescaped or "@" in unescaped or "href" in unescaped.lower()
 
 
 def _clean_css(text: str) -> str:
@@ -193,7 +195,7 @@ def _clean_css_once(text: str) -> str:
     text = _CSS_ESCAPE.sub(lambda match: _unescaped(match[1], match[2]), text)
     text = _CSS_COMMENT.sub("", text.replace("\\", ""))
     text = _CSS_FONT_FACE.sub("", _CSS_IMPORT.sub("", text))
-    text = _CSS_OTHER_LOADERS.sub("none", text)
+    text = _CSS_OTHER_LOADERS.sub("none", _CSS_HREF.sub("-href", text))
     return _CSS_URL.sub(lambda match: match[0] if _is_local(match[1]) else "none", text)
 
 
