@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imgapi.pictures.fonts import with_installed_in_css
 from imgapi.pictures.svg import render_svg
 from imgapi.pictures.svg_clean import clean_svg
 from imgapi.pictures.svg_document import intrinsic_size, parse_svg
@@ -90,3 +91,31 @@ def test_style_is_no_way_to_refer(renderer: str, name: str) -> None:
         f"<style>image {{ {declaration} }}</style>" + image.format(""),
     ):
         assert render_svg(svg_bytes(body), renderer=renderer, **BOUNDS).getbbox() is None
+
+
+INSTALLED = {f"{generic}_family": generic for generic in ("serif", "sans_serif", "monospace", "font")}
+
+
+@pytest.mark.parametrize(
+    ("css", "written"),
+    [
+        (".font:hover { fill: red }", ".font:hover { fill: red }"),
+        ("/* font: x */ fill: red", "/* font: x */ fill: red"),
+        ('[id="font: a"] { fill: red }', '[id="font: a"] { fill: red }'),
+        ("font-family:'A;B',serif;fill:red", "font-family:'A;B',\"serif\";fill:red"),
+        ("font-family:/* a; */serif", 'font-family:/* a; */"serif"'),
+        (".a{font:9px X!important}", '.a{font:9px X, "font"!important}'),
+        ("@media x{.font:hover{font:9px X}}", '@media x{.font:hover{font:9px X, "font"}}'),
+    ],
+)
+def test_only_declarations_of_fonts_are_written_anew(css: str, written: str) -> None:
+    """Selectors, comments and strings that hold `font:` stay, and a family's name may hold a semicolon."""
+    assert with_installed_in_css(css, INSTALLED) == written
+
+
+@pytest.mark.parametrize("repeated", ["font:", "/*", '"font:', "font: '", "font:/*", "font ", "font:{", "'\""])
+def test_fonts_are_found_at_once(repeated: str) -> None:
+    """A style sheet in which a declaration could begin anew at each letter is searched in a moment."""
+    started = time.process_time()
+    with_installed_in_css(repeated * _REPEATED, INSTALLED)
+    assert time.process_time() - started < 2

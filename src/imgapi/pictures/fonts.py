@@ -86,7 +86,13 @@ _STAND_INS = (
         "sans-serif",
     ),
 )
-_DECLARATION = re.compile(r"((?<![\w-])font(?:-family)?\s*:)([^;{}!]+)", re.IGNORECASE)
+# Comments and strings are passed over whole, whatever they hold; what ends at a brace is a selector.
+_DECLARATION = re.compile(
+    r"/\*.*?(?:\*/|\Z)|\"[^\"]*\"|'[^']*'"
+    r"|(?P<name>(?<![\w-])font(?:-family)?\s*:)"
+    r"(?P<families>(?:/\*.*?(?:\*/|\Z)|\"[^\"]*\"|'[^']*'|[^;{}!\"'])+)(?P<brace>\{?)",
+    re.IGNORECASE | re.DOTALL,
+)
 _GENERIC = re.compile(
     r"\"[^\"]*\"|'[^']*'|(?<![\w-])(?P<generic>serif|sans-serif|monospace|cursive|fantasy)(?![\w-])", re.IGNORECASE
 )
@@ -124,7 +130,13 @@ def _installed(generic: str, installed: Mapping[str, str]) -> str:
 
 def with_installed_in_css(css: str, installed: Mapping[str, str]) -> str:
     """Do the same in every declaration of a font in CSS."""
-    return _DECLARATION.sub(lambda match: match[1] + with_installed(match[2], installed), css)
+
+    def named(match: re.Match[str]) -> str:
+        if match["name"] is None or match["brace"]:
+            return match[0]
+        return match["name"] + with_installed(match["families"], installed)
+
+    return _DECLARATION.sub(named, css)
 
 
 def families_for(text: str) -> dict[str, str]:
