@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imgapi.errors import UnreadableImage
 from imgapi.pictures.fonts import with_installed_in_css
 from imgapi.pictures.svg import render_svg
 from imgapi.pictures.svg_clean import clean_svg
@@ -119,3 +120,14 @@ def test_fonts_are_found_at_once(repeated: str) -> None:
     started = time.process_time()
     with_installed_in_css(repeated * _REPEATED, INSTALLED)
     assert time.process_time() - started < 2
+
+
+def test_attributes_of_a_doctype_do_not_multiply() -> None:
+    """A DOCTYPE may give attributes to elements, but not so many or so long ones that these fill the memory."""
+    document = "<!DOCTYPE svg [<!ATTLIST rect width CDATA '40' height CDATA '30'>]>" + svg_bytes("<rect/>").decode()
+    assert render_svg(document.encode(), renderer="resvg", **BOUNDS).getbbox() == (0, 0, 40, 30)
+    many = "".join(f" a{number} CDATA ''" for number in range(20))
+    for defaults in (f"id CDATA '{'x' * 1000}'", many):
+        document = f"<!DOCTYPE svg [<!ATTLIST g {defaults}>]>" + svg_bytes("<g/>").decode()
+        with pytest.raises(UnreadableImage, match="too many attributes"):
+            parse_svg(document.encode())

@@ -20,6 +20,8 @@ _NOWHERE = "{urn:none}"
 
 MAX_DEPTH = 200
 MAX_ELEMENTS = 250_000
+# What a DOCTYPE may give every element of a name, of attributes and of letters in them.
+_MAX_DEFAULTS, _MAX_DEFAULT_LETTERS = 10, 500
 
 # What CSS calls medium, in every browser.
 FONT_SIZE = 16.0
@@ -60,6 +62,23 @@ class _BoundedBuilder(TreeBuilder):
         return super().end(tag)
 
 
+class _BoundedParser(DefusedXMLParser):  # type: ignore[misc]
+    """Refuses entities, and attributes of a DOCTYPE that would multiply by all the elements."""
+
+    def __init__(self) -> None:
+        super().__init__(target=_BoundedBuilder(), forbid_entities=True, forbid_external=True)
+        self._defaults = self._letters = 0
+        self.parser.AttlistDeclHandler = self._count_default
+
+    def _count_default(self, _element: str, name: str, _kind: str, default: str | None, _required: int) -> None:
+        if default is None:
+            return
+        self._defaults += 1
+        self._letters += len(name) + len(default)
+        if self._defaults > _MAX_DEFAULTS or self._letters > _MAX_DEFAULT_LETTERS:
+            raise UnreadableImage("the svg's DOCTYPE gives its elements too many attributes; write them out")
+
+
 def read_svg(content: bytes, max_bytes: int) -> Element:
     """Read an SVG as `parse_svg` does, unless it has more bytes than allowed (ImageTooLarge)."""
     check_bytes(len(content), max_bytes, "the svg")
@@ -72,7 +91,7 @@ def parse_svg(content: bytes) -> Element:
     Raises:
         UnreadableImage: No well-formed XML, entity declarations, or beyond the bounds.
     """
-    parser = DefusedXMLParser(target=_BoundedBuilder(), forbid_entities=True, forbid_external=True)
+    parser = _BoundedParser()
     try:
         parser.feed(_decode_wide(content))
         root: Element = parser.close()
