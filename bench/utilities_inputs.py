@@ -5,10 +5,13 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import resvg_py
 from PIL import Image
+
+from imgapi.pictures.fonts import generic_families
 
 # Colour photographs that the test dependencies ship.
 PHOTOS = (
@@ -184,7 +187,8 @@ def the_growth() -> tuple[Task, ...]:
 def reference(task: Task) -> Image.Image:
     """Make the best answer there is: a full decode, then Lanczos; of an SVG four times the pixels, averaged."""
     if task.suffix == ".svg":
-        large = resvg_py.svg_to_bytes(svg_string=task.source.decode(), width=4 * SVG_SIDE, height=4 * SVG_SIDE)
+        fonts: Any = generic_families()
+        large = resvg_py.svg_to_bytes(svg_string=task.source.decode(), width=4 * SVG_SIDE, height=4 * SVG_SIDE, **fonts)
         with Image.open(io.BytesIO(bytes(large))) as image:
             return image.convert("RGBA").reduce(4)
     with Image.open(io.BytesIO(task.source)) as image:
