@@ -32,8 +32,11 @@ _DPI = 96
 # What `systemLanguage` is compared with; resvg's own choice, which only one of its bindings makes.
 _LANGUAGE = "en"
 _PANIC = "PanicException"
-# From Hebrew to the Vedic letters, the same scripts' presentation forms, and what is beyond the 16-bit planes but CJK.
-_NEWER_TEXT = re.compile("font-variation|[\u0590-\u1dff\ufb1d-\ufdff\ufe70-\ufeff\U00010000-\U0001ffff]")
+# Variations of a font, baselines but the usual one, and letters: from Hebrew to the Vedic ones, the presentation forms
+# of these scripts, and what is beyond the 16-bit plane but Chinese.
+_NEWER_TEXT = re.compile(
+    "font-variation|(?:dominant|alignment)-baseline|[\u0590-\u1dff\ufb1d-\ufdff\ufe70-\ufeff\U00010000-\U0001ffff]"
+)
 # Sixteen layers of the largest drawing. A worker may take more, for pictures whose size is told before they are read.
 _MAX_MEMORY_BYTES = 1024**3
 
@@ -243,7 +246,8 @@ def _system_fonts() -> Any:
 def _needs_newest_resvg(root: ET.Element, document: str) -> bool:
     """Tell whether there is something that the older resvg draws otherwise.
 
-    That is an inner frame, a gradient's focal radius, a font's variations, and scripts of joined or reordered letters.
+    That is an inner frame, a gradient's focal radius, a font's variations, a text's baseline, and scripts of joined or
+    reordered letters.
     """
     frames = root.iter(f"{SVG}svg")
     next(frames)
