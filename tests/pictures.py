@@ -2,12 +2,10 @@
 
 import io
 import struct
-import time
 import zlib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -261,15 +259,3 @@ def deep_png(width: int = 24, height: int = 16) -> bytes:
         + png_chunk(b"IDAT", zlib.compress(raw))
         + png_chunk(b"IEND", b"")
     )
-
-
-def sleep_over(content: bytes, seconds: float) -> int:
-    """Take a while over a picture; return its bytes."""
-    time.sleep(seconds)
-    return len(content)
-
-
-def note_arrival(content: bytes, path: str) -> None:
-    """Write the first letter of some bytes down; for worker processes, which can't tell a test otherwise."""
-    with Path(path).open("ab") as written:
-        written.write(content[:1])

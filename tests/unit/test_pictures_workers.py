@@ -28,7 +28,8 @@ from imgapi.pictures.line import SMALL_BYTES
 from imgapi.pictures.probe import probe
 from imgapi.pictures.resize import resize
 from imgapi.pictures.workers import Workers
-from pictures import decode, draw_photo, encode, note_arrival, sleep_over, svg_bytes
+from pictures import decode, draw_photo, encode, svg_bytes
+from sleepers import note_arrival, sleep_over
 
 LIMITS = PictureLimits()
 
@@ -365,7 +366,7 @@ async def test_drawings_leave_a_worker_to_pictures() -> None:
     """However many slow SVGs wait, one of several processes is soon free for others, and each is drawn in the end."""
     # What runs is imported before the clock does.
     async with Workers(
-        count=2, max_waiting=20, timeout_seconds=10.0, preload=("pictures",), svg_trial_seconds=0.05
+        count=2, max_waiting=20, timeout_seconds=10.0, preload=("sleepers",), svg_trial_seconds=0.05
     ) as workers:
         svgs = [asyncio.create_task(workers.run(sleep_over, svg_bytes(), 0.8)) for _ in range(3)]
         await asyncio.sleep(0.05)
@@ -377,7 +378,7 @@ async def test_drawings_leave_a_worker_to_pictures() -> None:
 
 async def test_quick_drawings_use_every_worker() -> None:
     """An SVG that is done within its trial is drawn beside one that takes long."""
-    async with Workers(count=2, max_waiting=20, timeout_seconds=10.0, preload=("pictures",)) as workers:
+    async with Workers(count=2, max_waiting=20, timeout_seconds=10.0, preload=("sleepers",)) as workers:
         slow = asyncio.create_task(workers.run(sleep_over, svg_bytes(), 0.9))
         await asyncio.sleep(0)
         assert [await workers.run(sleep_over, svg_bytes(), 0.01) for _ in range(3)] == [len(svg_bytes())] * 3
@@ -388,7 +389,7 @@ async def test_quick_drawings_use_every_worker() -> None:
 async def test_a_failed_trial_is_not_the_end_of_a_drawing() -> None:
     """An SVG that was not done on the last process is begun anew on another, with the whole of its time."""
     async with Workers(
-        count=2, max_waiting=20, timeout_seconds=10.0, preload=("pictures",), svg_seconds=0.6, svg_trial_seconds=0.05
+        count=2, max_waiting=20, timeout_seconds=10.0, preload=("sleepers",), svg_seconds=0.6, svg_trial_seconds=0.05
     ) as workers:
         first = asyncio.create_task(workers.run(sleep_over, svg_bytes(), 0.3))
         await asyncio.sleep(0)
