@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from imgapi.emulator.steps import Inner
+from imgapi.emulator.inner import Inner
 
 _TOLERANCE = 3
 _LEAST_INNER = 16

@@ -1,14 +1,6 @@
 """Pixel steps around the painters for the chat-style models, imported by the worker processes that do them."""
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Inner:
-    """The picture within a uniform border (PNG, RGB), and the scales an outpainting needs to fill that border."""
-
-    content: bytes
-    scales: dict[str, float]
+from imgapi.emulator.inner import Inner
 
 
 def find_inner(content: bytes) -> Inner | None:
