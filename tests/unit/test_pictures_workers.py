@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import pytest
 import pytest_asyncio
+from PIL import Image
 
 from imgapi.errors import (
     ImageTooLarge,
@@ -57,6 +58,18 @@ async def test_functions_run_in_other_processes(workers: Workers) -> None:
 async def test_whoever_answers_goes_before_pictures(workers: Workers) -> None:
     """Workers leave the cores to the service when it has something to do."""
     assert await workers.run(os.nice, 0) == os.nice(0) + 5
+
+
+async def test_a_long_animation_streams_through_bounded_memory() -> None:
+    """All 500 frames of a GIF are made in a third of the memory that they would take together."""
+    frames = [Image.new("L", (300, 300), 0) for _ in range(500)]
+    for number, frame in enumerate(frames):
+        frame.paste(255, (number % 290, 0, number % 290 + 10, 300))
+    content = encode(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=20)
+    async with Workers(count=1, max_waiting=1, timeout_seconds=60.0, max_memory_bytes=64 * 1024**2) as workers:
+        converted = await workers.run(convert_to_png, content, all_frames=True, limits=LIMITS, svg_renderer="resvg")
+    assert len(converted.frames) == 500
+    assert decode(converted.frames[289]).convert("L").getpixel((295, 5)) == 255
 
 
 async def test_one_worker_is_one_core() -> None:
