@@ -111,6 +111,32 @@ async def test_simultaneous_animations_of_one_name_never_mix(tmp_path: Path) -> 
         assert len({Path(path).name.rpartition("_")[0] for path in paths}) == 1
 
 
+async def test_a_file_system_without_links_will_do(tmp_path: Path) -> None:
+    """Where no file can have two names, pictures get theirs all the same, and none of another."""
+
+    def refuse(_source: Path, _target: Path) -> None:
+        raise PermissionError(1, "no links here")
+
+    output = OutputFolder(tmp_path, max_age_seconds=86_400, max_total_bytes=1_000_000, clock=Clock(), link=refuse)
+    sets = await asyncio.gather(
+        *(output.save("a.gif", [b"%d" % upload] * 3, overwrite=False, split=True) for upload in range(5))
+    )
+    assert {Path(path).read_bytes() for path in sets[2]} == {b"2"}
+    assert len(read(tmp_path)) == 15
+    assert (tmp_path / "a_000.png").stat().st_mtime == Clock().now
+
+
+async def test_a_free_name_is_taken_though_later_ones_are_not(tmp_path: Path) -> None:
+    """The plain name is given again once it is free; numbers go on from the last one."""
+    output = make_folder(tmp_path)
+    for expected in ("photo.png", "photo-1.png", "photo-2.png"):
+        assert await save(output, "photo.jpg", b"x") == [expected]
+    (tmp_path / "photo.png").unlink()
+    (tmp_path / "photo-3.png").write_bytes(b"other")
+    assert await save(output, "photo.jpg", b"x") == ["photo.png"]
+    assert await save(output, "photo.jpg", b"x") == ["photo-4.png"]
+
+
 async def test_simultaneous_overwrites_never_mix(tmp_path: Path) -> None:
     """When several uploads replace one set at once, what is left is one of them, whole."""
     output = make_folder(tmp_path)

@@ -21,10 +21,15 @@ def straighten(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     alpha = np.ascontiguousarray(straight[:, 3])
     # Neither clear nor opaque, which mostly is the edges only: 0 wraps around to 255.
     partly = np.flatnonzero(alpha - np.uint8(1) < _LEVELS - 2)
-    row = alpha[partly].astype(np.uint16) * _LEVELS
+    # Whole pixels are picked and put back, a quarter of the time that single channels take.
+    words = straight.view("<u4").ravel()
+    picked = words[partly]
+    row = picked >> 24 << 8
+    divided = picked & 0xFF000000
     table = _quotients()
-    for channel in range(3):
-        straight[partly, channel] = table[row + straight[partly, channel]]
+    for shift in (0, 8, 16):
+        divided |= table.take(row | picked >> shift & 0xFF).astype(np.uint32) << shift
+    words[partly] = divided
     return straight.reshape(pixels.shape)
 
 
