@@ -17,12 +17,11 @@ def straighten(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Returns:
         Another H×W×4.
     """
-    straight = np.array(pixels).reshape(-1, 4)
-    alpha = np.ascontiguousarray(straight[:, 3])
-    # Neither clear nor opaque, which mostly is the edges only: 0 wraps around to 255.
-    partly = np.flatnonzero(alpha - np.uint8(1) < _LEVELS - 2)
-    # Whole pixels are picked and put back, a quarter of the time that single channels take.
+    straight = np.array(pixels)
+    # Whole pixels, alpha in the highest byte, are looked at, picked and put back: half the time of single channels.
     words = straight.view("<u4").ravel()
+    # Neither clear nor opaque, which mostly is the edges only: clear ones wrap around beyond opaque ones.
+    partly = np.flatnonzero(words - np.uint32(1 << 24) < (_LEVELS - 2) << 24)
     picked = words[partly]
     row = picked >> 24 << 8
     divided = picked & 0xFF000000
@@ -30,7 +29,7 @@ def straighten(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     for shift in (0, 8, 16):
         divided |= table.take(row | picked >> shift & 0xFF).astype(np.uint32) << shift
     words[partly] = divided
-    return straight.reshape(pixels.shape)
+    return straight
 
 
 @cache
