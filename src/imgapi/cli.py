@@ -24,10 +24,10 @@ from imgapi.matting.download import ModelUnavailable
 from imgapi.matting.model_files import FileState, ModelFiles
 from imgapi.matting.models import MODELS, KnownModel, ModelChoice, choose
 from imgapi.matting.progress import showing
-from imgapi.parts.memory import settle_memory
 from imgapi.parts.pixels import model_files, picture_limits
 from imgapi.parts.tasks import webhook_secret
 from imgapi.parts.upstream import emulator_alone
+from imgapi.pictures.memory import settle_memory
 from imgapi.settings import Settings, SettingsInvalidError, read_settings
 from imgapi.tasks.database import DatabaseUnusableError
 

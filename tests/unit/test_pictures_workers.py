@@ -3,6 +3,8 @@
 import asyncio
 import os
 import pickle
+import platform
+import signal
 import subprocess
 import sys
 import threading
@@ -26,11 +28,12 @@ from imgapi.errors import (
 from imgapi.pictures.convert import convert_to_png
 from imgapi.pictures.limits import PictureLimits
 from imgapi.pictures.line import SMALL_BYTES
+from imgapi.pictures.nursery import Grip
 from imgapi.pictures.probe import probe
 from imgapi.pictures.resize import resize
-from imgapi.pictures.workers import Workers
+from imgapi.pictures.workers import Waits, Workers
 from pictures import decode, draw_photo, encode, svg_bytes
-from sleepers import note_arrival, sleep_over
+from sleepers import nap_and_tell_parent, note_arrival, resident_mebibytes, sleep_over, take_and_drop
 
 LIMITS = PictureLimits()
 
@@ -40,6 +43,11 @@ async def workers() -> AsyncIterator[Workers]:
     """Two workers, a waiting line of two, a limit of 0.4 s."""
     async with Workers(count=2, max_waiting=2, timeout_seconds=0.4, max_memory_bytes=1024**3) as pool:
         yield pool
+
+
+def count_threads(process_id: int) -> int:
+    """Count a process's threads."""
+    return len(list(Path(f"/proc/{process_id}/task").iterdir()))
 
 
 async def test_functions_run_in_other_processes(workers: Workers) -> None:
@@ -152,7 +160,7 @@ async def test_cancelling_frees_the_place(workers: Workers) -> None:
 
 async def test_abandoned_work_is_ended_soon() -> None:
     """Work that nobody waits for and that goes on is ended with its process; the next call has a new one."""
-    async with Workers(count=1, max_waiting=1, timeout_seconds=30.0, preload=(), abandoned_seconds=0.1) as workers:
+    async with Workers(count=1, max_waiting=1, timeout_seconds=30.0, preload=(), waits=Waits(abandoned=0.1)) as workers:
         call = asyncio.create_task(workers.run(time.sleep, 20))
         await asyncio.sleep(0.05)
         call.cancel()
@@ -224,6 +232,60 @@ async def test_a_process_that_dies_idle_is_replaced(workers: Workers) -> None:
     assert await asyncio.gather(*[workers.run(abs, -1) for _ in range(4)]) == [1] * 4
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+async def test_workers_share_what_they_import(workers: Workers) -> None:
+    """They come from one process, which has no thread that a fork would lose, and whose imports are paid once."""
+    first, second = await asyncio.gather(*[workers.run(nap_and_tell_parent, 0.1) for _ in range(2)])
+    assert first == second != os.getpid()
+    assert count_threads(first) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+async def test_what_workers_are_forked_from_is_replaced(workers: Workers) -> None:
+    """When it is ended from outside, its workers go on, and the next is made by another."""
+    parent = await workers.run(os.getppid)
+    os.kill(parent, signal.SIGKILL)
+    assert await workers.run(abs, -1) == 1
+    for _ in range(2):
+        with pytest.raises(UnreadableImage):
+            await workers.run(os._exit, 3)
+    assert await workers.run(os.getppid) not in {parent, os.getpid()}
+    assert await asyncio.gather(*[workers.run(abs, -1) for _ in range(4)]) == [1] * 4
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+async def test_memory_is_given_back_when_nothing_comes() -> None:
+    """What pictures took is kept for the next, but not for long: by workers as by this process."""
+    rests: list[float] = []
+    async with Workers(
+        count=2,
+        max_waiting=1,
+        timeout_seconds=5.0,
+        preload=("sleepers",),
+        waits=Waits(idle=0.15),
+        give_back=lambda: rests.append(time.monotonic()),
+    ) as workers:
+        kept = await workers.run(take_and_drop, 100)
+        last = time.monotonic()
+        assert kept > 90
+        assert rests == []
+        await asyncio.sleep(0.4)
+        assert await workers.run(resident_mebibytes) < kept - 80
+    assert len(rests) == 1
+    assert rests[0] - last > 0.1
+
+
+def test_a_process_that_is_gone_is_not_killed() -> None:
+    """What has ended is let go of, whoever has its number now."""
+    process = subprocess.Popen(["sleep", "30"])
+    grip = Grip(process.pid)
+    grip.kill()
+    assert process.wait(5) == -signal.SIGKILL
+    grip.kill()
+    grip.release()
+    grip.kill()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems don't limit address space")
 async def test_memory_is_bounded(workers: Workers) -> None:
     """A call that wants more memory than allowed is refused, and its process goes on."""
@@ -293,6 +355,8 @@ async def test_closing_leaves_nothing_behind() -> None:
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(outcome, Overloaded) for outcome in outcomes)
     for pid in pids:
+        # Its socket closes before its number is free.
+        await asyncio.sleep(0.05)
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
     with pytest.raises(Overloaded, match="shutting down"):
@@ -320,7 +384,7 @@ def test_workers_end_with_their_parent() -> None:
     """A parent that is killed leaves no worker behind."""
     program = """
 import asyncio, os, time
-from imgapi.pictures.workers import Workers
+from imgapi.pictures.workers import Waits, Workers
 async def main():
     pool = Workers(count=1, max_waiting=1, timeout_seconds=5)
     await pool.start()
@@ -379,7 +443,7 @@ async def test_drawings_leave_a_worker_to_pictures() -> None:
     """However many slow SVGs wait, one of several processes is soon free for others, and each is drawn in the end."""
     # What runs is imported before the clock does.
     async with Workers(
-        count=2, max_waiting=20, timeout_seconds=10.0, preload=("sleepers",), svg_trial_seconds=0.05
+        count=2, max_waiting=20, timeout_seconds=10.0, preload=("sleepers",), waits=Waits(svg_trial=0.05)
     ) as workers:
         svgs = [asyncio.create_task(workers.run(sleep_over, svg_bytes(), 0.8)) for _ in range(3)]
         await asyncio.sleep(0.05)
@@ -402,7 +466,12 @@ async def test_quick_drawings_use_every_worker() -> None:
 async def test_a_failed_trial_is_not_the_end_of_a_drawing() -> None:
     """An SVG that was not done on the last process is begun anew on another, with the whole of its time."""
     async with Workers(
-        count=2, max_waiting=20, timeout_seconds=10.0, preload=("sleepers",), svg_seconds=0.6, svg_trial_seconds=0.05
+        count=2,
+        max_waiting=20,
+        timeout_seconds=10.0,
+        preload=("sleepers",),
+        svg_seconds=0.6,
+        waits=Waits(svg_trial=0.05),
     ) as workers:
         first = asyncio.create_task(workers.run(sleep_over, svg_bytes(), 0.3))
         await asyncio.sleep(0)

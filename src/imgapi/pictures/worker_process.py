@@ -1,9 +1,11 @@
 """What runs in a worker process: functions sent over a socket, one at a time, within a memory limit.
 
 Started as `python -m imgapi.pictures.worker_process <descriptor>`: a process of its own making rather than one of
-`multiprocessing`, since that would import the parent's main module (the whole service) into every worker.
+`multiprocessing`, since that would import the parent's main module (the whole service) into every worker. It imports
+what workers need, once, and forks a worker for each socket it is sent; what was imported they share.
 """
 
+import gc
 import importlib
 import io
 import os
@@ -14,6 +16,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -21,8 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imgapi.pictures.memory import give_free_memory_back
+
 _LENGTH_BYTES = 8
 _APART_BYTES = 16 * 1024
+_DROPPED_BYTES = 1024 * 1024
 _KEPT_BYTES = str(32 * 1024 * 1024)
 # A worker keeps so much freed memory for its next picture, by glibc and by Pillow (in blocks of 16 MiB): to get it from
 # the system page by page takes a quarter of the time of a picture (bench/results.md). Other systems don't read these.
@@ -55,17 +61,21 @@ def environment_of_worker(environment: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The first message to a worker.
+    """The first message to a process that makes workers.
 
     Attributes:
         search_path: The parent's `sys.path`, so that the same functions can be imported.
         modules: Modules to import before the first job.
-        max_memory_bytes: Address space the worker may take beyond what its imports did.
+        max_memory_bytes: Address space a worker may take beyond what its imports did.
+        forks: Whether it forks workers, any number; otherwise it becomes the only one.
+        idle_seconds: After so long without a call a worker gives the memory that it keeps for the next one back.
     """
 
     search_path: tuple[str, ...]
     modules: tuple[str, ...]
     max_memory_bytes: int
+    forks: bool
+    idle_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +134,29 @@ class Channel:
         poller.register(self._socket, select.POLLIN)
         return bool(poller.poll(timeout_seconds * 1000))
 
+    def has_ended(self) -> bool:
+        """Whether the other end is gone, and nothing that it sent is left."""
+        try:
+            return self.poll(0) and not self._socket.recv(1, socket.MSG_PEEK)
+        except ConnectionError:
+            return True
+
+    def end(self) -> None:
+        """Tell the other end that nothing more comes."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def wait_until_ended(self, timeout_seconds: float) -> bool:
+        """Wait until the other end is gone, and drop what it still sends; False when the time is over."""
+        deadline = time.monotonic() + timeout_seconds
+        try:
+            while self.poll(max(0.0, deadline - time.monotonic())):
+                if not self._socket.recv(_DROPPED_BYTES):
+                    return True
+        except ConnectionError:
+            return True
+        return False
+
     def close(self) -> None:
         """Close this end."""
         self._socket.close()
@@ -163,15 +196,62 @@ class _Unpickler(pickle.Unpickler):
         return self._apart[pid]
 
 
-def serve(connection: Channel) -> None:
-    """Set up as the first message says, answer that with an Outcome, then run each Job until the other end closes."""
+def make_workers(control: socket.socket) -> None:
+    """Become a worker, or fork one for each socket that comes, until the other end closes.
+
+    The first message is the Setup. A worker's first message is an Outcome: its process id, or what kept the setup from
+    being done.
+    """
     # Ctrl-C in a terminal reaches the whole group; the parent decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    channel = Channel(control)
     with suppress(EOFError, ConnectionError):
-        setup: Setup = connection.receive()
-        connection.send(call(Job(_set_up, (setup,), {})))
+        setup: Setup = channel.receive()
+        failed = call(Job(_set_up, (setup,), {})).error
+        while (descriptor := _receive_descriptor(control)) is not None:
+            connected = socket.socket(fileno=descriptor)
+            if setup.forks and not _fork():
+                connected.close()
+                continue
+            channel.close()
+            worker = Channel(connected)
+            worker.send(Outcome(os.getpid(), failed))
+            serve(worker, setup.idle_seconds)
+            return
+
+
+def _receive_descriptor(control: socket.socket) -> int | None:
+    _, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+    return descriptors[0] if descriptors else None
+
+
+def _fork() -> bool:
+    """Fork; True in the child. False in the parent too when the system has no place for another process."""
+    # The system forgets children that ended: whoever has the other end of their socket sees it.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        is_child = os.fork() == 0
+    except OSError:
+        return False
+    if is_child:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    return is_child
+
+
+def serve(connection: Channel, idle_seconds: float) -> None:
+    """Run each Job that comes until the other end closes."""
+    with suppress(EOFError, ConnectionError):
         while True:
+            if not connection.poll(idle_seconds):
+                _give_memory_back()
             _answer(connection, call(connection.receive()))
+
+
+def _give_memory_back() -> None:
+    """Give what the last pictures took back to the system, since no other came for a while."""
+    if (pillow := sys.modules.get("PIL.Image")) is not None:
+        pillow.core.clear_cache()
+    give_free_memory_back()
 
 
 def _answer(connection: Channel, outcome: Outcome) -> None:
@@ -187,6 +267,9 @@ def _set_up(setup: Setup) -> None:
     sys.path[:] = setup.search_path
     for module in setup.modules:
         importlib.import_module(module)
+    gc.collect()
+    # What is there now stays, and is looked at by no worker's collector: a page that is written is shared no more.
+    gc.freeze()
     limit = address_space_bytes() + setup.max_memory_bytes
     # Not every system can limit address space; the time limit holds on all.
     with suppress(ValueError, OSError):
@@ -222,8 +305,8 @@ def _survives(error: BaseException) -> bool:
 
 
 def main() -> None:
-    """Serve the inherited socket whose descriptor is the only argument."""
-    serve(Channel(socket.socket(fileno=int(sys.argv[1]))))
+    """Make workers for the inherited socket whose descriptor is the only argument."""
+    make_workers(socket.socket(fileno=int(sys.argv[1])))
 
 
 if __name__ == "__main__":

@@ -4,20 +4,20 @@ Each process has a socket and a thread of its own here, so one that hangs, dies 
 """
 
 import asyncio
-import os
 import queue
-import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, ParamSpec, Self, TypeVar
 
 from imgapi.errors import ImageTooLarge, ImgapiError, Overloaded, UnreadableImage
 from imgapi.pictures.line import SMALL_BYTES, Call, Line
-from imgapi.pictures.worker_process import Channel, Job, Outcome, Setup, environment_of_worker
+from imgapi.pictures.memory import give_free_memory_back
+from imgapi.pictures.nursery import Grip, Nursery
+from imgapi.pictures.worker_process import Channel, Job, Outcome, Setup
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,8 +27,6 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 2.0
 # A picture that takes longer to arrive loses its place in the line, so that slow senders keep nobody out.
 EXPECTED_SECONDS = 1.0
-# Nearly all drawings are done sooner, so they may take the last worker too: none keeps pictures waiting for longer.
-SVG_TRIAL_SECONDS = 1.0
 PRELOADED = (
     "imgapi.pictures.canvas",
     "imgapi.pictures.convert",
@@ -45,6 +43,22 @@ PRELOADED = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long a pool waits, in seconds.
+
+    Attributes:
+        abandoned: How long a call may go on that nobody waits for any more.
+        svg_trial: How long an SVG may keep the last process to itself, where there are several; one that is not done
+            then is begun anew on another. Nearly all drawings are done sooner.
+        idle: After so long without a call, processes give back the memory that they keep for the next one.
+    """
+
+    abandoned: float = 1.0
+    svg_trial: float = 1.0
+    idle: float = 2.0
+
+
 class _WorkerDied(Exception):
     """The process ended, or was killed, before it answered."""
 
@@ -56,54 +70,44 @@ class _TrialFailed(Exception):
 class _Worker:
     """One process; used by one thread at a time, except `kill`, which any thread may call."""
 
-    def __init__(self, setup: Setup) -> None:
-        self._setup = setup
+    def __init__(self, nursery: Nursery) -> None:
+        self._nursery = nursery
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
         self._connection: Channel | None = None
-        self._is_ready = False
+        self._grip: Grip | None = None
         self._is_killed = False
 
     def start(self) -> None:
-        """Start the process if there is none; does not wait for its imports."""
+        """Have the process made if there is none; does not wait for it."""
         with self._lock:
             # One that was killed may look alive for another moment.
-            if self._process is not None and self._process.poll() is None and not self._is_killed:
+            if self._connection is not None and not self._is_killed and not self._connection.has_ended():
                 return
         self.discard()
-        near, theirs = socket.socketpair()
-        ours = Channel(near)
-        with theirs:
-            process = subprocess.Popen(  # noqa: S603 - this interpreter, arguments of our own
-                [sys.executable, "-P", "-m", "imgapi.pictures.worker_process", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env=environment_of_worker(os.environ),
-                pass_fds=(theirs.fileno(),),
-                process_group=0,
-            )
+        connection = self._nursery.make_worker()
         with self._lock:
-            self._process, self._connection = process, ours
-            self._is_ready = self._is_killed = False
-        try:
-            ours.send(self._setup)
-        except OSError:
-            self.discard()
+            self._connection, self._is_killed = connection, False
 
     def wait_until_ready(self) -> None:
-        """Wait for the imports; ImgapiError when the process can't start."""
+        """Wait for the process and its imports; ImgapiError when it can't be made."""
         self.start()
-        if self._is_ready:
+        if self._grip is not None:
             return
         try:
-            outcome = self._receive(_START_SECONDS)
+            try:
+                outcome = self._receive(_START_SECONDS)
+            except _WorkerDied:
+                # What makes the workers was ended from outside, perhaps; it is made anew, once.
+                self.start()
+                outcome = self._receive(_START_SECONDS)
         except (TimeoutError, _WorkerDied) as exc:
             self.discard()
             raise ImgapiError("a picture worker could not be started", detail=repr(exc)) from exc
         if outcome.error is not None:
             self.discard()
             raise ImgapiError("a picture worker could not be started", detail=repr(outcome.error)) from outcome.error
-        self._is_ready = True
+        with self._lock:
+            self._grip = Grip(outcome.value)
 
     def perform(self, job: Job, timeout_seconds: float) -> Outcome:
         """Run a job; TimeoutError after the limit, _WorkerDied when the process ends first."""
@@ -131,23 +135,23 @@ class _Worker:
     def kill(self) -> None:
         """End the process at once; whoever waits for it sees it die."""
         with self._lock:
-            if self._process is not None and self._process.poll() is None:
-                self._process.kill()
+            if self._grip is not None:
+                self._grip.kill()
                 self._is_killed = True
 
     def discard(self, *, patience_seconds: float = 0.0) -> None:
-        """Close the socket, give the process that long to end by itself, then kill it; nothing is left behind."""
+        """Give the process so long to end by itself, then kill it; nothing is left behind."""
         with self._lock:
-            process, self._process = self._process, None
             connection, self._connection = self._connection, None
+            grip, self._grip = self._grip, None
         if connection is not None:
+            connection.end()
+            if not connection.wait_until_ended(patience_seconds) and grip is not None:
+                grip.kill()
+                connection.wait_until_ended(_STOP_SECONDS)
             connection.close()
-        if process is not None:
-            try:
-                process.wait(patience_seconds)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        if grip is not None:
+            grip.release()
 
 
 def _is_small(size_bytes: int | None) -> bool:
@@ -164,10 +168,9 @@ class Workers:
         timeout_seconds: Wall-clock limit of one call, waiting excluded; its process is killed and replaced.
         max_memory_bytes: Address space one process may take beyond what its imports did.
         preload: Modules each process imports at its start, before it takes calls.
-        abandoned_seconds: How long a call may go on that nobody waits for any more.
         svg_seconds: Likewise the limit of one call whose picture is an SVG; no longer than the other when None.
-        svg_trial_seconds: How long an SVG may keep the last process to itself, where there are several; one that is
-            not done then is begun anew on another.
+        waits: Times that only tests change.
+        give_back: Gives back the memory that this process keeps, when no call came for a while.
     """
 
     def __init__(
@@ -178,11 +181,11 @@ class Workers:
         timeout_seconds: float,
         max_memory_bytes: int = 3 * _GIBIBYTE,
         preload: Sequence[str] = PRELOADED,
-        abandoned_seconds: float = 1.0,
         svg_seconds: float | None = None,
-        svg_trial_seconds: float = SVG_TRIAL_SECONDS,
+        waits: Waits = Waits(),
+        give_back: Callable[[], object] = give_free_memory_back,
     ) -> None:
-        self._abandoned_seconds = abandoned_seconds
+        self._waits = waits
         self._count = count
         self._places = count + max_waiting
         # Kept for small calls, so that a line full of large ones doesn't shut them out.
@@ -190,13 +193,23 @@ class Workers:
         self._line = Line(max(1, count - 1))
         self._timeout_seconds = timeout_seconds
         self._svg_seconds = min(timeout_seconds, svg_seconds or timeout_seconds)
-        self._svg_trial_seconds = min(self._svg_seconds, svg_trial_seconds)
-        self._taken = 0
+        self._svg_trial_seconds = min(self._svg_seconds, waits.svg_trial)
+        self._taken = self._begun = 0
+        self._give_back = give_back
+        self._will_rest = False
         self._lock = threading.Lock()
         self._is_closed = False
         # A copy of the path as it is now: tests and plugins may have put their folders on it.
-        setup = Setup(tuple(sys.path), tuple(preload), max_memory_bytes)
-        self._workers = [_Worker(setup) for _ in range(count)]
+        setup = Setup(
+            tuple(sys.path),
+            tuple(preload),
+            max_memory_bytes,
+            # One alone is what it would be forked from; elsewhere than on Linux, libraries may not survive a fork.
+            forks=count > 1 and sys.platform == "linux",
+            idle_seconds=waits.idle,
+        )
+        self._nursery = Nursery(setup)
+        self._workers = [_Worker(self._nursery) for _ in range(count)]
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
         for worker in self._workers:
             self._idle.put(worker)
@@ -251,9 +264,26 @@ class Workers:
             outcome: R = await asyncio.wrap_future(call.future)
         except asyncio.CancelledError:
             call.cancelled = True
-            asyncio.get_running_loop().call_later(self._abandoned_seconds, self._end, call)
+            asyncio.get_running_loop().call_later(self._waits.abandoned, self._end, call)
             raise
+        finally:
+            self._rest_later()
         return outcome
+
+    def _rest_later(self) -> None:
+        """Look after a while whether nothing came any more, unless that will be looked at anyway."""
+        if not self._will_rest:
+            self._will_rest = True
+            asyncio.get_running_loop().call_later(self._waits.idle, self._rest, self._begun)
+
+    def _rest(self, begun: int) -> None:
+        self._will_rest = False
+        if begun != self._begun or self._taken:
+            self._rest_later()
+            return
+        with self._lock:
+            if not self._is_closed:
+                self._threads.submit(self._give_back)
 
     @contextmanager
     def expecting(self, size_bytes: int | None, seconds: float = EXPECTED_SECONDS) -> Iterator[None]:
@@ -303,6 +333,7 @@ class Workers:
         with self._lock:
             self._check_place(is_small=call.is_small)
             self._taken += 1
+            self._begun += 1
             call.future.add_done_callback(self._leave)
             self._line.put(call)
             self._threads.submit(self._serve_next)
@@ -336,7 +367,7 @@ class Workers:
             return self._perform_with(worker, call)
         finally:
             if not self._is_closed:
-                # A killed process is replaced now, so that its imports run while the answer travels.
+                # A killed process is replaced now, while the answer travels.
                 worker.start()
             self._idle.put(worker)
 
@@ -386,3 +417,4 @@ class Workers:
         self._threads.shutdown(wait=True)
         for worker in self._workers:
             worker.discard(patience_seconds=_STOP_SECONDS)
+        self._nursery.close(patience_seconds=_STOP_SECONDS)

@@ -1,4 +1,4 @@
-"""How this process gets memory from the system and gives it back."""
+"""How a process gets memory from the system and gives it back."""
 
 import ctypes
 from contextlib import suppress
@@ -14,4 +14,11 @@ def settle_memory() -> bool:
     with suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt
         return all(mallopt(*option) == 1 for option in _OPTIONS.values())
+    return False
+
+
+def give_free_memory_back() -> bool:
+    """Give the system what is free, which takes some milliseconds; False where there is nothing, or no glibc."""
+    with suppress(AttributeError, OSError):
+        return bool(ctypes.CDLL(None).malloc_trim(0))
     return False

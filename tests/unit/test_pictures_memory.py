@@ -10,7 +10,7 @@ import pytest
 # had to give.
 USE = """
 import resource
-from imgapi.parts.memory import settle_memory
+from imgapi.pictures.memory import settle_memory
 assert settle_memory()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for number in range(50):
