@@ -131,17 +131,23 @@ def animated_gif(frames: int = 3, size: tuple[int, int] = (40, 30)) -> bytes:
     return encode(pictures[0], "gif", save_all=True, append_images=pictures[1:], duration=50, optimize=False)
 
 
-def gif_of(size: tuple[int, int], *frames: tuple[tuple[int, int, int, int], int, int]) -> bytes:
+def gif_of(
+    size: tuple[int, int], *frames: tuple[tuple[int, int, int, int], int, int], delay: int = 5, loops: bool = False
+) -> bytes:
     """Write a GIF block by block: palette clear, red, green, blue; index 0 is transparent.
 
     Args:
         size: Width and height of the canvas.
         frames: ((left, top, width, height), colour index of all its pixels, disposal) each.
+        delay: Hundredths of a second that each frame is shown.
+        loops: Whether it says that it repeats.
     """
     palette = bytes((0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255))
     parts = [b"GIF89a", struct.pack("<HHBBB", *size, 0x81, 0, 0), palette]
+    if loops:
+        parts.append(b"\x21\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00")
     for (left, top, width, height), index, disposal in frames:
-        parts.append(b"\x21\xf9\x04" + bytes((disposal << 2 | 1, 5, 0, 0, 0)))
+        parts.append(b"\x21\xf9\x04" + bytes((disposal << 2 | 1, delay, 0, 0, 0)))
         parts.append(b"," + struct.pack("<HHHHB", left, top, width, height, 0))
         parts.append(_flat_lzw(index, width * height))
     return b"".join([*parts, b";"])

@@ -2,6 +2,7 @@
 
 import io
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from imgapi.errors import ImageTooLarge, UnreadableImage
 from imgapi.pictures.convert import convert_to_png
 from imgapi.pictures.limits import PictureLimits
 from imgapi.pictures.outcomes import Converted
+from imgapi.pictures.resize import resize
 from pictures import (
     animated_gif,
     cmyk_profile,
@@ -217,6 +219,32 @@ def test_gif_disposals_are_honoured(restore: int) -> None:
     )
     assert pixels(content, (1, 1), (6, 6)) == [[RED, RED], [GREEN, RED], [CLEAR, RED], [BLUE, RED], [CLEAR, RED]]
     assert pixels(gif_of((8, 8), (corner, 1, keep)), (1, 1), (6, 6)) == [[RED, CLEAR]]
+
+
+def test_a_gif_in_parts_is_one_picture() -> None:
+    """Tiles that don't wait for one another are laid together in the one PNG; asked for all, each is a frame."""
+    left, right, whole = (0, 0, 4, 8), (4, 0, 4, 8), (0, 0, 8, 8)
+    places = (1, 1), (6, 6)
+
+    def one(content: bytes) -> list[Any]:
+        picture = first(content).convert("RGBA")
+        return [picture.getpixel(place) for place in places]
+
+    parts = gif_of((8, 8), (left, 1, 1), (right, 2, 2), delay=0)
+    assert one(parts) == [RED, GREEN]
+    assert pixels(parts, *places) == [[RED, CLEAR], [RED, GREEN]]
+    scaled = resize(parts, min_dim=1, max_dim=4, limits=LIMITS, svg_renderer="resvg").content
+    assert decode(scaled).convert("RGBA").getpixel((3, 3)) == GREEN
+    # What waits, repeats, or begins with a whole picture is an animation, of which the first frame is asked for.
+    for animation in (
+        gif_of((8, 8), (left, 1, 1), (right, 2, 1)),
+        gif_of((8, 8), (left, 1, 1), (right, 2, 1), delay=0, loops=True),
+        gif_of((8, 8), (whole, 1, 1), (right, 2, 1), delay=0),
+    ):
+        assert one(animation) in ([RED, CLEAR], [RED, RED])
+    with pytest.raises(UnreadableImage):
+        one(parts[:-8])
+    assert one(gif_of((8, 8), (left, 1, 1), (right, 2, 1), delay=0, loops=True)[:-8]) == [RED, CLEAR]
 
 
 def test_a_gif_ends_where_its_blocks_do() -> None:

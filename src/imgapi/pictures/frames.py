@@ -1,7 +1,6 @@
 """Decoded frames, oriented, each as a viewer would show it."""
 
 from collections.abc import Iterator
-from itertools import islice
 
 from PIL import Image
 
@@ -21,6 +20,8 @@ _DRAFT_MARGIN = 1.5
 def first_frame(content: bytes, info: PictureInfo, *, target: tuple[int, int] | None = None) -> Image.Image:
     """Decode the first frame of a raster, oriented; its ICC profile stays in `info["icc_profile"]`.
 
+    Of a GIF that is in parts, it is all of them.
+
     Args:
         content: The picture, already probed.
         info: What probing it told.
@@ -28,7 +29,7 @@ def first_frame(content: bytes, info: PictureInfo, *, target: tuple[int, int] | 
     """
     with decoding(info.format):
         if info.format == "gif":
-            return _first(gif.composited_frames(content), info)
+            return gif.still(content)
         if info.format == "bmp":
             return _decode_bmp(content, info)
         if info.format == "tiff" and (odd := decode_odd_tiff(content, 0)) is not None:
@@ -61,12 +62,6 @@ def _decode_bmp(content: bytes, info: PictureInfo) -> Image.Image:
         raise UnreadableImage(f"the bmp picture says it is {info.width}x{info.height} pixels, its {embedded} does not")
     image.load()
     return image
-
-
-def _first(frames: Iterator[Image.Image], info: PictureInfo) -> Image.Image:
-    for frame in islice(frames, 1):
-        return frame
-    raise UnreadableImage(f"the {info.format} picture has no frame")
 
 
 def all_frames(content: bytes, info: PictureInfo, limits: PictureLimits) -> Iterator[Image.Image]:

@@ -8,12 +8,13 @@ Source: the GIF89a specification, sections 17 to 27.
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imgapi.errors import ImageTooLarge
+from imgapi.errors import ImageTooLarge, UnreadableImage
 
 _IMAGE, _EXTENSION, _TRAILER = 0x2C, 0x21, 0x3B
 _GRAPHIC_CONTROL = 0xF9
@@ -25,6 +26,10 @@ _TO_PREVIOUS = frozenset({3, 4})
 _EMPTY_DATA_BYTES = 2
 # Indices of one frame, a byte each; the canvas itself is bounded elsewhere.
 _MAX_FRAME_PIXELS = 100_000_000
+# Of a picture laid together from parts.
+_MAX_PARTS = 10_000
+# What asks for repetition, and so for a viewer that shows one frame after the other.
+_REPEATING = (b"\x0bNETSCAPE2.0", b"\x0bANIMEXTS1.0")
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -41,6 +46,7 @@ class GifFrame:
     palette: bytes
     transparent_index: int | None
     disposal: int
+    delayed: bool
     data: slice
 
 
@@ -50,6 +56,15 @@ class _Screen:
     height: int
     palette: bytes
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Control:
+    """What a graphic control extension says of the frame after it."""
+
+    transparent_index: int | None = None
+    disposal: int = 0
+    delayed: bool = False
 
 
 def _read(content: bytes, offset: int, length: int) -> bytes:
@@ -79,7 +94,7 @@ def _skip_blocks(content: bytes, offset: int) -> int:
 def read_frames(content: bytes) -> Iterator[GifFrame]:
     """Walk the frames in file order up to bytes that are no block, as browsers do; EOFError where a frame is cut."""
     screen = _read_screen(content)
-    offset, transparent_index, disposal = screen.end, None, 0
+    offset, control = screen.end, _Control()
     has_frames = False
     while offset < len(content):
         kind = content[offset]
@@ -87,22 +102,22 @@ def read_frames(content: bytes) -> Iterator[GifFrame]:
             return
         if kind == _EXTENSION:
             if _read(content, offset, 2)[1] == _GRAPHIC_CONTROL:
-                control = _read(content, offset + 3, 4)
-                disposal = control[0] >> 2 & 7
-                transparent_index = control[3] if control[0] & 1 else None
+                control = _read_control(_read(content, offset + 3, 4))
             offset = _skip_blocks(content, offset + 2)
         elif kind == _IMAGE:
-            frame, offset = _read_image(content, offset, screen, transparent_index, disposal)
+            frame, offset = _read_image(content, offset, screen, control)
             yield frame
-            transparent_index, disposal, has_frames = None, 0, True
+            control, has_frames = _Control(), True
         else:
             # Stray bytes before the first block cost nothing.
             offset += 1
 
 
-def _read_image(
-    content: bytes, offset: int, screen: _Screen, transparent_index: int | None, disposal: int
-) -> tuple[GifFrame, int]:
+def _read_control(block: bytes) -> _Control:
+    return _Control(block[3] if block[0] & 1 else None, block[0] >> 2 & 7, any(block[1:3]))
+
+
+def _read_image(content: bytes, offset: int, screen: _Screen, control: _Control) -> tuple[GifFrame, int]:
     """Read the image block at `offset`; tell where the next block begins."""
     place = _read(content, offset + 1, 9)
     left, top, width, height = (int.from_bytes(place[at : at + 2], "little") for at in (0, 2, 4, 6))
@@ -116,7 +131,18 @@ def _read_image(
         # Without pixels there are no data that could be missing.
         end = len(content)
     interlaced = bool(place[8] & _INTERLACED)
-    frame = GifFrame(left, top, width, height, interlaced, palette, transparent_index, disposal, slice(start, end))
+    frame = GifFrame(
+        left,
+        top,
+        width,
+        height,
+        interlaced,
+        palette,
+        control.transparent_index,
+        control.disposal,
+        control.delayed,
+        slice(start, end),
+    )
     return frame, end
 
 
@@ -134,22 +160,77 @@ def canvas_size(content: bytes) -> tuple[int, int]:
     return (0, 0) if first is None else (first.left + first.width, first.top + first.height)
 
 
+def still(content: bytes) -> Image.Image:
+    """Give the picture as a viewer shows it first; one in parts, which doesn't move, is all of them laid together.
+
+    A frame has at most 256 colours, so pictures of more were written as tiles, each with colours of its own.
+
+    Raises:
+        UnreadableImage: There is no frame.
+    """
+    canvas = _Canvas(content)
+    frames = read_frames(content)
+    shown = list(frames if _is_in_parts(content) else islice(frames, 1))
+    if not shown and not is_empty(content):
+        raise UnreadableImage("the gif picture has no frame")
+    for frame in shown:
+        canvas.draw(frame)
+    return canvas.image()
+
+
+def _is_in_parts(content: bytes) -> bool:
+    """Whether frames are parts of one picture: the first leaves room for others, none waits, and nothing repeats."""
+    width, height = canvas_size(content)
+    pixels = 0
+    for number, frame in enumerate(read_frames(content)):
+        if number == 0:
+            covers = frame.left == frame.top == 0 and frame.width >= width and frame.height >= height
+            if covers or any(name in content for name in _REPEATING):
+                return False
+        pixels += frame.width * frame.height
+        if frame.delayed or number == _MAX_PARTS or pixels > _MAX_FRAME_PIXELS:
+            return False
+    return True
+
+
 def composited_frames(content: bytes) -> Iterator[Image.Image]:
     """Give each frame as a viewer shows it, of the canvas's size: RGBA, or RGB where nothing is transparent."""
-    width, height = canvas_size(content)
-    canvas: Pixels = np.zeros((height, width, 4), np.uint8)
+    canvas = _Canvas(content)
     if is_empty(content):
-        yield Image.fromarray(canvas)
+        yield canvas.image()
     for frame in read_frames(content):
-        rows, columns = slice(frame.top, frame.top + frame.height), slice(frame.left, frame.left + frame.width)
-        before = canvas[rows, columns].copy() if frame.disposal in _TO_PREVIOUS else None
-        _draw(canvas[rows, columns], content, frame)
-        opaque = bool(canvas[..., 3].all())
-        yield Image.fromarray(canvas[..., :3].copy() if opaque else canvas.copy())
-        if before is not None:
-            canvas[rows, columns] = before
-        elif frame.disposal == _TO_BACKGROUND:
-            canvas[rows, columns] = 0
+        canvas.draw(frame)
+        yield canvas.image()
+
+
+class _Canvas:
+    """What a viewer shows, clear at first."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        width, height = canvas_size(content)
+        self._pixels: Pixels = np.zeros((height, width, 4), np.uint8)
+        self._last: GifFrame | None = None
+        self._before: Pixels | None = None
+
+    def draw(self, frame: GifFrame) -> None:
+        """Dispose of the frame before as it says, and draw the next."""
+        if self._last is not None:
+            if self._before is not None:
+                self._region(self._last)[:] = self._before
+            elif self._last.disposal == _TO_BACKGROUND:
+                self._region(self._last)[:] = 0
+        self._last = frame
+        self._before = self._region(frame).copy() if frame.disposal in _TO_PREVIOUS else None
+        _draw(self._region(frame), self._content, frame)
+
+    def _region(self, frame: GifFrame) -> Pixels:
+        return self._pixels[frame.top : frame.top + frame.height, frame.left : frame.left + frame.width]
+
+    def image(self) -> Image.Image:
+        """Give a copy of what is shown."""
+        opaque = bool(self._pixels[..., 3].all())
+        return Image.fromarray((self._pixels[..., :3] if opaque else self._pixels).copy())
 
 
 def _draw(region: Pixels, content: bytes, frame: GifFrame) -> None:
