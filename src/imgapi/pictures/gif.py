@@ -26,8 +26,6 @@ _TO_PREVIOUS = frozenset({3, 4})
 _EMPTY_DATA_BYTES = 2
 # Indices of one frame, a byte each; the canvas itself is bounded elsewhere.
 _MAX_FRAME_PIXELS = 100_000_000
-# Of a picture laid together from parts.
-_MAX_PARTS = 10_000
 # What asks for repetition, and so for a viewer that shows one frame after the other.
 _REPEATING = (b"\x0bNETSCAPE2.0", b"\x0bANIMEXTS1.0")
 
@@ -188,7 +186,7 @@ def _is_in_parts(content: bytes) -> bool:
             if covers or any(name in content for name in _REPEATING):
                 return False
         pixels += frame.width * frame.height
-        if frame.delayed or number == _MAX_PARTS or pixels > _MAX_FRAME_PIXELS:
+        if frame.delayed or pixels > _MAX_FRAME_PIXELS:
             return False
     return True
 
