@@ -99,6 +99,8 @@ def serve(host: Host = None, port: Port = None) -> None:
         access_log=False,
         server_header=False,
         http=DocumentedProtocol.behind(door_of(app)),
+        # There are none; looking for a library that could serve them loads it.
+        ws="none",
         # Longer than proxies keep theirs: who closes an idle connection first may close it on a request.
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         # For the answers of held callers, and for local work, to get out.
