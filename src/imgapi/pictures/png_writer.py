@@ -14,7 +14,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}
 _LEVEL = 1
 # Rows are filtered and compressed by bands, so that a large picture needs no second copy of itself.
-_BAND_BYTES = 4 * 1024 * 1024
+_BAND_BYTES = 1024 * 1024
 _NO_FILTER, _UP = 0, 2
 _SAMPLES, _SAMPLE_ROWS = 3, 4
 
