@@ -537,6 +537,7 @@ def test_both_bindings_of_resvg_draw_the_same() -> None:
         '<path id="p" d="M5 40 Q 60 90 115 30" fill="none"/><text><textPath xlink:href="#p">Bent</textPath></text>',
         '<text y="40">א <tspan font-weight="bold">עברית</tspan></text>',
         '<text y="40">हिन्दी</text>',
+        '<text y="40" font-size="30">z\u0348\u0324\u032d\u0356a\u0333\u036b\u0301o\u0307\u0311\u033d</text>',
         '<text y="40" font-size="30" dominant-baseline="middle">Hello AVA fi</text>',
     ],
 )

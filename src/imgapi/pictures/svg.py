@@ -32,10 +32,11 @@ _DPI = 96
 # What `systemLanguage` is compared with; resvg's own choice, which only one of its bindings makes.
 _LANGUAGE = "en"
 _PANIC = "PanicException"
-# Variations of a font, baselines but the usual one, and letters: from Hebrew to the Vedic ones, the presentation forms
-# of these scripts, and what is beyond the 16-bit plane but Chinese.
+# Variations of a font, baselines but the usual one, accents above accents, and letters: from Hebrew to the Vedic ones,
+# the presentation forms of these scripts, and what is beyond the 16-bit plane but Chinese.
 _NEWER_TEXT = re.compile(
-    "font-variation|(?:dominant|alignment)-baseline|[\u0590-\u1dff\ufb1d-\ufdff\ufe70-\ufeff\U00010000-\U0001ffff]"
+    "font-variation|(?:dominant|alignment)-baseline|[\u0300-\u036f]{2}|"
+    "[\u0590-\u1dff\ufb1d-\ufdff\ufe70-\ufeff\U00010000-\U0001ffff]"
 )
 # Sixteen layers of the largest drawing. A worker may take more, for pictures whose size is told before they are read.
 _MAX_MEMORY_BYTES = 1024**3
