@@ -4,6 +4,7 @@ import asyncio
 import os
 import pickle
 import platform
+import resource
 import signal
 import subprocess
 import sys
@@ -230,6 +231,24 @@ async def test_a_process_that_dies_idle_is_replaced(workers: Workers) -> None:
         os.kill(pid, 9)
     await asyncio.sleep(0.05)
     assert await asyncio.gather(*[workers.run(abs, -1) for _ in range(4)]) == [1] * 4
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_process_that_can_not_be_replaced_now_is_later(count: int) -> None:
+    """While the system has no descriptors left, calls are refused with a sentence; once it has, the pool is whole."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with Workers(count=count, max_waiting=9, timeout_seconds=5.0, preload=()) as workers:
+        assert await workers.run(abs, -1) == 1
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+            with pytest.raises(UnreadableImage, match="decoder fail"):
+                await workers.run(os._exit, 3)
+            with pytest.raises(ImgapiError, match="could not be started"):
+                await workers.run(abs, -1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        async with asyncio.timeout(5):
+            assert await asyncio.gather(*[workers.run(abs, -1) for _ in range(4)]) == [1] * 4
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")

@@ -6,7 +6,8 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from imgapi.pictures.worker_process import Channel, Setup, environment_of_worker
 
@@ -33,7 +34,7 @@ class Nursery:
             OSError: The system has no place for another process.
         """
         near, theirs = socket.socketpair()
-        with theirs, self._lock:
+        with _closed_on_failure(near), theirs, self._lock:
             if self._control is None or not _sent(self._control, theirs):
                 self._forget()
                 self._control = self._start()
@@ -45,7 +46,7 @@ class Nursery:
 
     def _start(self) -> socket.socket:
         near, theirs = socket.socketpair()
-        with theirs:
+        with _closed_on_failure(near), theirs:
             process = subprocess.Popen(  # noqa: S603 - this interpreter, arguments of our own
                 [sys.executable, "-P", "-m", "imgapi.pictures.worker_process", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
@@ -77,6 +78,15 @@ class Nursery:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextmanager
+def _closed_on_failure(near: socket.socket) -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        near.close()
+        raise
 
 
 def _sent(control: socket.socket, descriptor: socket.socket) -> bool:

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -90,17 +90,17 @@ class _Worker:
 
     def wait_until_ready(self) -> None:
         """Wait for the process and its imports; ImgapiError when it can't be made."""
-        self.start()
-        if self._grip is not None:
-            return
         try:
+            self.start()
+            if self._grip is not None:
+                return
             try:
                 outcome = self._receive(_START_SECONDS)
             except _WorkerDied:
                 # What makes the workers was ended from outside, perhaps; it is made anew, once.
                 self.start()
                 outcome = self._receive(_START_SECONDS)
-        except (TimeoutError, _WorkerDied) as exc:
+        except (OSError, _WorkerDied) as exc:
             self.discard()
             raise ImgapiError("a picture worker could not be started", detail=repr(exc)) from exc
         if outcome.error is not None:
@@ -366,9 +366,10 @@ class Workers:
         try:
             return self._perform_with(worker, call)
         finally:
-            if not self._is_closed:
-                # A killed process is replaced now, while the answer travels.
-                worker.start()
+            # A killed process is replaced now, while the answer travels; or by the next call, where that fails.
+            with suppress(OSError):
+                if not self._is_closed:
+                    worker.start()
             self._idle.put(worker)
 
     def _perform_with(self, worker: _Worker, call: Call) -> Any:
