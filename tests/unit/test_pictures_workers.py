@@ -51,6 +51,11 @@ def count_threads(process_id: int) -> int:
     return len(list(Path(f"/proc/{process_id}/task").iterdir()))
 
 
+def list_children() -> set[str]:
+    """Return the ids of this process's children, whichever thread made them."""
+    return {child for path in Path("/proc/self/task").glob("*/children") for child in path.read_text("ascii").split()}
+
+
 async def test_functions_run_in_other_processes(workers: Workers) -> None:
     """A call gives what the function gives, from a process that is not this one."""
     assert await workers.run(os.getpid) != os.getpid()
@@ -231,6 +236,30 @@ async def test_a_process_that_dies_idle_is_replaced(workers: Workers) -> None:
         os.kill(pid, 9)
     await asyncio.sleep(0.05)
     assert await asyncio.gather(*[workers.run(abs, -1) for _ in range(4)]) == [1] * 4
+
+
+async def test_calls_that_come_while_processes_start_get_their_own_answers() -> None:
+    """What a process says when it is ready is taken for no call's answer, however early the calls come."""
+    for round_ in range(20):
+        async with asyncio.TaskGroup() as group:
+            pool = Workers(count=2, max_waiting=9, timeout_seconds=5.0, preload=())
+            start = group.create_task(pool.start())
+            await asyncio.sleep(0.0002 * (round_ % 5))
+            calls = [group.create_task(pool.run(abs, -1)) for _ in range(6)]
+        await pool.close()
+        assert [start.result(), *[call.result() for call in calls]] == [None] + [1] * 6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells of children")
+async def test_a_pool_that_is_closed_while_it_starts_leaves_no_process() -> None:
+    """Closing ends the processes that are started at that moment, too, whichever of both comes first."""
+    before = list_children()
+    for round_ in range(20):
+        pool = Workers(count=3, max_waiting=9, timeout_seconds=5.0, preload=())
+        start = asyncio.create_task(pool.start())
+        await asyncio.sleep(0.0004 * (round_ % 10))
+        await asyncio.gather(start, pool.close())
+        assert list_children() == before
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -198,6 +198,7 @@ class Workers:
         self._give_back = give_back
         self._will_rest = False
         self._lock = threading.Lock()
+        self._starting = threading.Lock()
         self._is_closed = False
         # A copy of the path as it is now: tests and plugins may have put their folders on it.
         setup = Setup(
@@ -228,18 +229,23 @@ class Workers:
         await asyncio.to_thread(self._start)
 
     def _start(self) -> None:
-        for worker in self._workers:
-            worker.start()
-        # Waiting takes the workers out of the idle line, so that a call that comes early can't meet one half ready.
-        for future in [self._threads.submit(self._warm) for _ in self._workers]:
-            future.result()
+        # Closing waits for this, so that it ends what is started here.
+        with self._starting:
+            # Out of the idle line, no worker is used by a call that comes early; such a call starts its own.
+            taken = [] if self._is_closed else list(self._take_idle())
+            try:
+                for worker in taken:
+                    worker.start()
+                for worker in taken:
+                    worker.wait_until_ready()
+            finally:
+                for worker in taken:
+                    self._idle.put(worker)
 
-    def _warm(self) -> None:
-        worker = self._idle.get()
-        try:
-            worker.wait_until_ready()
-        finally:
-            self._idle.put(worker)
+    def _take_idle(self) -> Iterator[_Worker]:
+        with suppress(queue.Empty):
+            while True:
+                yield self._idle.get_nowait()
 
     @property
     def in_hand(self) -> int:
@@ -416,6 +422,7 @@ class Workers:
             for worker in self._serving.values():
                 worker.kill()
         self._threads.shutdown(wait=True)
-        for worker in self._workers:
-            worker.discard(patience_seconds=_STOP_SECONDS)
-        self._nursery.close(patience_seconds=_STOP_SECONDS)
+        with self._starting:
+            for worker in self._workers:
+                worker.discard(patience_seconds=_STOP_SECONDS)
+            self._nursery.close(patience_seconds=_STOP_SECONDS)
