@@ -56,6 +56,15 @@ def list_children() -> set[str]:
     return {child for path in Path("/proc/self/task").glob("*/children") for child in path.read_text("ascii").split()}
 
 
+def is_running(process_id: int) -> bool:
+    """Tell whether a process is there and has not ended."""
+    try:
+        status = Path(f"/proc/{process_id}/stat").read_text("ascii")
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
 async def test_functions_run_in_other_processes(workers: Workers) -> None:
     """A call gives what the function gives, from a process that is not this one."""
     assert await workers.run(os.getpid) != os.getpid()
@@ -299,6 +308,35 @@ async def test_what_workers_are_forked_from_is_replaced(workers: Workers) -> Non
             await workers.run(os._exit, 3)
     assert await workers.run(os.getppid) not in {parent, os.getpid()}
     assert await asyncio.gather(*[workers.run(abs, -1) for _ in range(4)]) == [1] * 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+async def test_what_hangs_instead_of_making_a_worker_is_replaced() -> None:
+    """When the process that workers are forked from is stopped, the next call but one has a worker of another."""
+    async with Workers(count=2, max_waiting=2, timeout_seconds=5.0, preload=(), waits=Waits(start=0.9)) as workers:
+        parent = await workers.run(os.getppid)
+        os.kill(parent, signal.SIGSTOP)
+        with pytest.raises(UnreadableImage):
+            await workers.run(os._exit, 3)
+        with pytest.raises(ImgapiError, match="could not be started"):
+            await workers.run(abs, -1)
+        assert await workers.run(os.getppid) not in {parent, os.getpid()}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells of processes")
+async def test_a_process_that_hangs_at_its_start_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is never ready is refused with a sentence, and its process doesn't wait for the pool's end."""
+    note = tmp_path / "pid"
+    # The next one doesn't hang.
+    source = f"import os, time\nprint(os.getpid(), file=open({str(note)!r}, 'x'), flush=True)\ntime.sleep(60)"
+    (tmp_path / "hanging.py").write_text(source, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    pool = Workers(count=1, max_waiting=2, timeout_seconds=5.0, preload=("hanging",), waits=Waits(start=0.9))
+    with pytest.raises(ImgapiError, match="could not be started"):
+        await pool.run(abs, -1)
+    await asyncio.sleep(0.05)
+    assert not is_running(int(note.read_text("ascii")))
+    await pool.close()
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")

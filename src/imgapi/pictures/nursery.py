@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from imgapi.pictures.worker_process import Channel, Setup, environment_of_worker
@@ -27,8 +27,11 @@ class Nursery:
         self._control: socket.socket | None = None
         self._processes: list[subprocess.Popen[bytes]] = []
 
-    def make_worker(self) -> Channel:
-        """Have a worker made, and give the connection to it; its first message says that it is ready, or why not.
+    def make_worker(self) -> tuple[Channel, Callable[[], None]]:
+        """Have a worker made; its first message says that it is ready, or why not.
+
+        Returns:
+            The connection to it, and what ends the process that makes it, for one that hangs.
 
         Raises:
             OSError: The system has no place for another process.
@@ -42,7 +45,7 @@ class Nursery:
                 _sent(self._control, theirs)
             if not self._setup.forks:
                 self._forget()
-        return Channel(near)
+            return Channel(near), self._processes[-1].kill
 
     def _start(self) -> socket.socket:
         near, theirs = socket.socketpair()

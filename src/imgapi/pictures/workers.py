@@ -23,7 +23,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _GIBIBYTE = 1024**3
-_START_SECONDS = 60.0
 _STOP_SECONDS = 2.0
 # A picture that takes longer to arrive loses its place in the line, so that slow senders keep nobody out.
 EXPECTED_SECONDS = 1.0
@@ -52,11 +51,13 @@ class Waits:
         svg_trial: How long an SVG may keep the last process to itself, where there are several; one that is not done
             then is begun anew on another. Nearly all drawings are done sooner.
         idle: After so long without a call, processes give back the memory that they keep for the next one.
+        start: How long a process may take to be ready; one that takes longer is ended, and so is what makes it.
     """
 
     abandoned: float = 1.0
     svg_trial: float = 1.0
     idle: float = 2.0
+    start: float = 60.0
 
 
 class _WorkerDied(Exception):
@@ -70,8 +71,10 @@ class _TrialFailed(Exception):
 class _Worker:
     """One process; used by one thread at a time, except `kill`, which any thread may call."""
 
-    def __init__(self, nursery: Nursery) -> None:
+    def __init__(self, nursery: Nursery, start_seconds: float) -> None:
         self._nursery = nursery
+        self._start_seconds = start_seconds
+        self._end_maker: Callable[[], None] | None = None
         self._lock = threading.Lock()
         self._connection: Channel | None = None
         self._grip: Grip | None = None
@@ -84,7 +87,7 @@ class _Worker:
             if self._connection is not None and not self._is_killed and not self._connection.has_ended():
                 return
         self.discard()
-        connection = self._nursery.make_worker()
+        connection, self._end_maker = self._nursery.make_worker()
         with self._lock:
             self._connection, self._is_killed = connection, False
 
@@ -95,13 +98,16 @@ class _Worker:
             if self._grip is not None:
                 return
             try:
-                outcome = self._receive(_START_SECONDS)
+                outcome = self._receive(self._start_seconds)
             except _WorkerDied:
                 # What makes the workers was ended from outside, perhaps; it is made anew, once.
                 self.start()
-                outcome = self._receive(_START_SECONDS)
+                outcome = self._receive(self._start_seconds)
         except (OSError, _WorkerDied) as exc:
             self.discard()
+            if isinstance(exc, TimeoutError) and self._end_maker is not None:
+                # It may be stopped, or hang: another is made for the next worker.
+                self._end_maker()
             raise ImgapiError("a picture worker could not be started", detail=repr(exc)) from exc
         if outcome.error is not None:
             self.discard()
@@ -210,7 +216,7 @@ class Workers:
             idle_seconds=waits.idle,
         )
         self._nursery = Nursery(setup)
-        self._workers = [_Worker(self._nursery) for _ in range(count)]
+        self._workers = [_Worker(self._nursery, waits.start) for _ in range(count)]
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
         for worker in self._workers:
             self._idle.put(worker)
