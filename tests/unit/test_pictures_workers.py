@@ -361,6 +361,28 @@ async def test_memory_is_given_back_when_nothing_comes() -> None:
     assert rests[0] - last > 0.1
 
 
+def test_memory_is_given_back_after_an_event_loop_ended_early() -> None:
+    """A loop that ends before it could look whether anything came doesn't keep the next one from it."""
+    rests: list[None] = []
+    pool = Workers(
+        count=1,
+        max_waiting=1,
+        timeout_seconds=5.0,
+        preload=(),
+        waits=Waits(idle=0.05),
+        give_back=lambda: rests.append(None),
+    )
+
+    async def call_and_stay(seconds: float) -> None:
+        await pool.run(abs, -1)
+        await asyncio.sleep(seconds)
+
+    for seconds in (0.0, 0.3):
+        asyncio.run(call_and_stay(seconds))
+    asyncio.run(pool.close())
+    assert len(rests) == 1
+
+
 def test_a_process_that_is_gone_is_not_killed() -> None:
     """What has ended is let go of, whoever has its number now."""
     process = subprocess.Popen(["sleep", "30"])

@@ -202,7 +202,8 @@ class Workers:
         self._svg_trial_seconds = min(self._svg_seconds, waits.svg_trial)
         self._taken = self._begun = 0
         self._give_back = give_back
-        self._will_rest = False
+        # Where it will be looked whether nothing came; a loop that was closed before never does.
+        self._rests_on: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
         self._starting = threading.Lock()
         self._is_closed = False
@@ -284,12 +285,12 @@ class Workers:
 
     def _rest_later(self) -> None:
         """Look after a while whether nothing came any more, unless that will be looked at anyway."""
-        if not self._will_rest:
-            self._will_rest = True
-            asyncio.get_running_loop().call_later(self._waits.idle, self._rest, self._begun)
+        if self._rests_on is None or self._rests_on.is_closed():
+            self._rests_on = asyncio.get_running_loop()
+            self._rests_on.call_later(self._waits.idle, self._rest, self._begun)
 
     def _rest(self, begun: int) -> None:
-        self._will_rest = False
+        self._rests_on = None
         if begun != self._begun or self._taken:
             self._rest_later()
             return
