@@ -488,15 +488,18 @@ async def test_a_worker_that_can_not_start_is_named() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_workers_end_with_their_parent() -> None:
-    """A parent that is killed leaves no worker behind."""
-    program = """
+@pytest.mark.parametrize(("count", "seconds"), [(1, 0), (2, 0), (2, 30)])
+def test_workers_end_with_their_parent(count: int, seconds: int) -> None:
+    """A parent that is killed leaves no worker behind; busy ones that were forked end too."""
+    program = f"""
 import asyncio, os, time
-from imgapi.pictures.workers import Waits, Workers
+from imgapi.pictures.workers import Workers
 async def main():
-    pool = Workers(count=1, max_waiting=1, timeout_seconds=5)
+    pool = Workers(count={count}, max_waiting=2, timeout_seconds=60)
     await pool.start()
     print(await pool.run(os.getpid), flush=True)
+    busy = [asyncio.create_task(pool.run(time.sleep, {seconds})) for _ in range({count})]
+    await asyncio.sleep(0.1)
     os.kill(os.getpid(), 9)
 asyncio.run(main())
 """

@@ -218,6 +218,14 @@ def make_workers(control: socket.socket) -> None:
             worker.send(Outcome(os.getpid(), failed))
             serve(worker, setup.idle_seconds)
             return
+        if setup.forks:
+            _end_workers()
+
+
+def _end_workers() -> None:
+    """End the workers that are left, busy ones too: they are this process's group, and nobody limits their time now."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)
 
 
 def _receive_descriptor(control: socket.socket) -> int | None:

@@ -160,17 +160,13 @@ class OutputFolder:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy to a name that nothing has; FileExistsError when it has, and nothing is left where that fails."""
-    content = source.read_bytes()
-    times = source.stat()
-    with target.open("xb") as file:
-        try:
-            file.write(content)
-            file.flush()
-            os.utime(target, (times.st_atime, times.st_mtime))
-        except OSError:
-            target.unlink(missing_ok=True)
-            raise
+    """Copy to a name that nothing has, empty for a moment and then whole; FileExistsError when something has it."""
+    target.touch(exist_ok=False)
+    try:
+        write_temporary(target.parent, source.read_bytes(), source.stat().st_mtime).replace(target)
+    except OSError:
+        _remove([target])
+        raise
 
 
 def _remove(paths: Sequence[Path]) -> None:
