@@ -52,12 +52,14 @@ class Border:
         """Send a body, its length announced or not."""
         return await self.client.post("/bodies/one", content=pieces(size) if chunked else bytes(size))
 
-    async def exchange(self, path: str, *messages: dict[str, Any]) -> list[MutableMapping[str, Any]]:
-        """Call the application as a server does, with these messages of a client; return what it sent."""
+    async def exchange(
+        self, path: str, *messages: dict[str, Any], sent: list[MutableMapping[str, Any]] | None = None
+    ) -> list[MutableMapping[str, Any]]:
+        """Call the application as a server does, with these messages of a client; return what it sent, or add to it."""
         scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [], "root_path": ""}
         scope["headers"] = [(b"content-type", b"application/json")]
         waiting = iter(messages)
-        sent: list[MutableMapping[str, Any]] = []
+        sent = [] if sent is None else sent
 
         async def receive() -> MutableMapping[str, Any]:
             for message in waiting:
@@ -151,18 +153,21 @@ async def test_client_that_leaves_frees_what_it_waits_for() -> None:
     assert [(line["status"], line["outcome"]) for line in lines] == [(None, "client left")]
 
 
-async def test_canceled_request_is_logged_and_stays_canceled() -> None:
-    """A request that a stopping server cancels is logged as canceled, and the cancellation goes on."""
-    border = Border()
+async def test_canceled_request_is_answered_logged_and_stays_canceled() -> None:
+    """One that a stopping server cancels is told so, in the usual form; it is logged, and the cancellation goes on."""
+    border, sent = Border(), list[MutableMapping[str, Any]]()
     with capture_logs() as lines:
         whole = {"type": "http.request", "body": b"{}", "more_body": False}
-        task = asyncio.create_task(border.exchange("/bodies/one", whole))
+        task = asyncio.create_task(border.exchange("/bodies/one", whole, sent=sent))
         await border.arrived.get()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
     (line,) = lines
-    assert (line["status"], line["outcome"]) == (None, "canceled")
+    assert (line["status"], line["outcome"], line["code"]) == (503, "canceled", "overloaded")
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert (b"retry-after", b"5") in sent[0]["headers"]
+    assert "shutting down" in json.loads(sent[1]["body"])["error"]
 
 
 def test_multipart_bound_holds_however_the_type_is_written() -> None:

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from imgapi.api.failures import BODY_TOO_LARGE, answer_named, error_response
-from imgapi.errors import ImgapiError
+from imgapi.errors import ImgapiError, Overloaded
 
 Places: TypeAlias = Mapping[str, Callable[[int | None], AbstractContextManager[None]]]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -136,6 +136,10 @@ class Access:
             if exchange.has_left:
                 return
             exchange.outcome = "canceled"
+            if exchange.status is None:
+                # A server that stops has waited long enough.
+                error = Overloaded("the server is shutting down; try again in a moment", retry_after=RETRY_SECONDS)
+                await answer_named(request, error)(request.scope, request.receive, exchange.send)
             raise
         except Exception:
             if exchange.has_left:
