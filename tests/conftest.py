@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,10 @@ from imgapi.tasks.database import Database
 from imgapi.tasks.engine import DurableEngine
 from imgapi.tasks.plan import Engine
 from servers import free_socket, serving
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell that runs the tests in the background has them, and all that they start, ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Service:

@@ -155,7 +155,7 @@ def test_stopped_run_goes_on_and_nothing_is_paid_twice(
     album: Path, tmp_path: Path, upstream: Emulator, paid: dict[str, str], number: signal.Signals
 ) -> None:
     """A run that was stopped in the middle is gone on with by the same command: each picture is paid for once."""
-    upstream.set_pace(progress="looks", looks=6)
+    upstream.set_pace(progress="looks", looks=2)
     options: dict[str, Any] = {"env": paid, "cwd": tmp_path}
     arguments = ("fix", str(album), "-r", "-o", "out", "--json")
     with begin(*arguments, **options) as process:
