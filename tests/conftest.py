@@ -14,7 +14,7 @@ import pytest
 from fastapi import FastAPI
 
 from engines import PlainEngine
-from imgapi.app import create_app
+from imgapi.app import complete_routes, create_app
 from imgapi.clock import Clock
 from imgapi.parts.tasks import Parts
 from imgapi.settings import Settings
@@ -80,6 +80,7 @@ def run_service(
     bound = free_socket()
     given = {"port": bound.getsockname()[1], "data_dir": tmp_path, "workers": 1, "shutdown_seconds": 1.0} | settings
     app = create_app(Settings.model_construct(**given), clock=clock, engine=engine)
+    complete_routes(app)
     with serving(app, bound) as address, httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
         yield Service(app, address, client)
 

@@ -107,6 +107,15 @@ def create_app(
     return app
 
 
+def complete_routes(app: FastAPI) -> None:
+    """Make the routes complete, which FastAPI does when it is first asked for one: it takes as long as fifty requests.
+
+    Not while other threads run, since Pydantic's warnings on the way are held back for the whole process.
+    """
+    for route in app.routes:
+        route.matches({"type": "http", "method": "GET", "path": "/", "headers": []})
+
+
 def door_of(app: FastAPI) -> Door:
     """Make what turns away who finds the application's line full, for the server's protocol."""
     parts: Parts = app.state.parts

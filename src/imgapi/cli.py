@@ -17,7 +17,7 @@ from imgapi.api.keys import new_key
 from imgapi.api.logs import set_up_logs
 from imgapi.api.openapi import written
 from imgapi.api.protocol import DocumentedProtocol
-from imgapi.app import create_app, door_of
+from imgapi.app import complete_routes, create_app, door_of
 from imgapi.commands.edit import edit_commands
 from imgapi.commands.mcp_command import mcp
 from imgapi.matting.download import ModelUnavailable
@@ -126,9 +126,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen, with all made that stays: no request waits for it, no search for garbage goes through it."""
-        for route in self._app.routes:
-            # FastAPI completes its routes when it is first asked for one, which takes as long as fifty requests.
-            route.matches({"type": "http", "method": "GET", "path": "/", "headers": []})
+        complete_routes(self._app)
         await super().startup(sockets)
         gc.collect()
         gc.freeze()
