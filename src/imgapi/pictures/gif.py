@@ -33,6 +33,15 @@ Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
+class Control:
+    """What a graphic control extension says of the frame after it."""
+
+    transparent_index: int | None = None
+    disposal: int = 0
+    delayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class GifFrame:
     """One frame as it lies in the file: its place on the canvas, its colours, where its LZW data begin and end."""
 
@@ -42,10 +51,12 @@ class GifFrame:
     height: int
     interlaced: bool
     palette: bytes
-    transparent_index: int | None
-    disposal: int
-    delayed: bool
+    control: Control
     data: slice
+
+    def covers(self, width: int, height: int) -> bool:
+        """Whether it lies over all of a canvas of this size."""
+        return self.left == self.top == 0 and self.width >= width and self.height >= height
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +65,6 @@ class _Screen:
     height: int
     palette: bytes
     end: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Control:
-    """What a graphic control extension says of the frame after it."""
-
-    transparent_index: int | None = None
-    disposal: int = 0
-    delayed: bool = False
 
 
 def _read(content: bytes, offset: int, length: int) -> bytes:
@@ -92,7 +94,7 @@ def _skip_blocks(content: bytes, offset: int) -> int:
 def read_frames(content: bytes) -> Iterator[GifFrame]:
     """Walk the frames in file order up to bytes that are no block, as browsers do; EOFError where a frame is cut."""
     screen = _read_screen(content)
-    offset, control = screen.end, _Control()
+    offset, control = screen.end, Control()
     has_frames = False
     while offset < len(content):
         kind = content[offset]
@@ -105,17 +107,17 @@ def read_frames(content: bytes) -> Iterator[GifFrame]:
         elif kind == _IMAGE:
             frame, offset = _read_image(content, offset, screen, control)
             yield frame
-            control, has_frames = _Control(), True
+            control, has_frames = Control(), True
         else:
             # Stray bytes before the first block cost nothing.
             offset += 1
 
 
-def _read_control(block: bytes) -> _Control:
-    return _Control(block[3] if block[0] & 1 else None, block[0] >> 2 & 7, any(block[1:3]))
+def _read_control(block: bytes) -> Control:
+    return Control(block[3] if block[0] & 1 else None, block[0] >> 2 & 7, any(block[1:3]))
 
 
-def _read_image(content: bytes, offset: int, screen: _Screen, control: _Control) -> tuple[GifFrame, int]:
+def _read_image(content: bytes, offset: int, screen: _Screen, control: Control) -> tuple[GifFrame, int]:
     """Read the image block at `offset`; tell where the next block begins."""
     place = _read(content, offset + 1, 9)
     left, top, width, height = (int.from_bytes(place[at : at + 2], "little") for at in (0, 2, 4, 6))
@@ -129,18 +131,7 @@ def _read_image(content: bytes, offset: int, screen: _Screen, control: _Control)
         # Without pixels there are no data that could be missing.
         end = len(content)
     interlaced = bool(place[8] & _INTERLACED)
-    frame = GifFrame(
-        left,
-        top,
-        width,
-        height,
-        interlaced,
-        palette,
-        control.transparent_index,
-        control.disposal,
-        control.delayed,
-        slice(start, end),
-    )
+    frame = GifFrame(left, top, width, height, interlaced, palette, control, slice(start, end))
     return frame, end
 
 
@@ -181,12 +172,10 @@ def _is_in_parts(content: bytes) -> bool:
     width, height = canvas_size(content)
     pixels = 0
     for number, frame in enumerate(read_frames(content)):
-        if number == 0:
-            covers = frame.left == frame.top == 0 and frame.width >= width and frame.height >= height
-            if covers or any(name in content for name in _REPEATING):
-                return False
+        if number == 0 and (frame.covers(width, height) or any(name in content for name in _REPEATING)):
+            return False
         pixels += frame.width * frame.height
-        if frame.delayed or pixels > _MAX_FRAME_PIXELS:
+        if frame.control.delayed or pixels > _MAX_FRAME_PIXELS:
             return False
     return True
 
@@ -216,10 +205,10 @@ class _Canvas:
         if self._last is not None:
             if self._before is not None:
                 self._region(self._last)[:] = self._before
-            elif self._last.disposal == _TO_BACKGROUND:
+            elif self._last.control.disposal == _TO_BACKGROUND:
                 self._region(self._last)[:] = 0
         self._last = frame
-        self._before = self._region(frame).copy() if frame.disposal in _TO_PREVIOUS else None
+        self._before = self._region(frame).copy() if frame.control.disposal in _TO_PREVIOUS else None
         _draw(self._region(frame), self._content, frame)
 
     def _region(self, frame: GifFrame) -> Pixels:
@@ -243,10 +232,10 @@ def _draw(region: Pixels, content: bytes, frame: GifFrame) -> None:
     # What the palette lacks is black, as in browsers; all of it where there is none.
     known = np.frombuffer(frame.palette, np.uint8)
     colours[: len(known) // 3, :3] = known.reshape(-1, 3)
-    if frame.transparent_index is None:
+    if frame.control.transparent_index is None:
         region[:] = colours[indices]
     else:
-        drawn = indices != frame.transparent_index
+        drawn = indices != frame.control.transparent_index
         region[drawn] = colours[indices[drawn]]
 
 

@@ -120,9 +120,8 @@ def read_gif(content: bytes, max_frames: int) -> Header:
     try:
         for frame in gif.read_frames(content):
             if not frames:
-                covers = frame.left == frame.top == 0 and frame.width >= width and frame.height >= height
-                transparent = not covers
-            transparent = transparent or frame.transparent_index is not None
+                transparent = not frame.covers(width, height)
+            transparent = transparent or frame.control.transparent_index is not None
             frames += 1
             if frames > max_frames:
                 break
