@@ -162,10 +162,12 @@ class OutputFolder:
 def _copy(source: Path, target: Path) -> None:
     """Copy to a name that nothing has, empty for a moment and then whole; FileExistsError when something has it."""
     target.touch(exist_ok=False)
+    copied = []
     try:
-        write_temporary(target.parent, source.read_bytes(), source.stat().st_mtime).replace(target)
+        copied.append(write_temporary(target.parent, source.read_bytes(), source.stat().st_mtime))
+        copied[0].replace(target)
     except OSError:
-        _remove([target])
+        _remove([*copied, target])
         raise
 
 
