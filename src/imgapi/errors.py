@@ -274,6 +274,11 @@ class Overloaded(ImgapiError, Waitable):
         super().__init__(message)
         self.retry_after = retry_after
 
+    @classmethod
+    def by_a_stop(cls) -> Self:
+        """Say that the server goes down."""
+        return cls("the server is shutting down; try again in a moment", retry_after=5.0)
+
 
 class LedgerUnavailable(ImgapiError, Waitable):
     """Tasks can't be written down or looked up for now: the disk is full, or the tasks database is away.

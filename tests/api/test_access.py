@@ -40,6 +40,7 @@ class Border:
     async def read(self, request: Request) -> int:
         """Read the body, then wait."""
         size = len(await request.body())
+        request.state.task_id = "accepted"
         await self.arrived.put(size)
         await self.may_end.wait()
         return size
@@ -167,7 +168,9 @@ async def test_canceled_request_is_answered_logged_and_stays_canceled() -> None:
     assert (line["status"], line["outcome"], line["code"]) == (503, "canceled", "overloaded")
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     assert (b"retry-after", b"5") in sent[0]["headers"]
-    assert "shutting down" in json.loads(sent[1]["body"])["error"]
+    told = json.loads(sent[1]["body"])
+    assert "shutting down" in told["error"]
+    assert told["task_id"] == "accepted"
 
 
 def test_multipart_bound_holds_however_the_type_is_written() -> None:

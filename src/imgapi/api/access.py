@@ -138,7 +138,8 @@ class Access:
             exchange.outcome = "canceled"
             if exchange.status is None:
                 # A server that stops has waited long enough.
-                error = Overloaded("the server is shutting down; try again in a moment", retry_after=RETRY_SECONDS)
+                error = Overloaded.by_a_stop()
+                error.task_id = getattr(request.state, "task_id", None)
                 await answer_named(request, error)(request.scope, request.receive, exchange.send)
             raise
         except Exception:

@@ -13,17 +13,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, ParamSpec, Self, TypeVar
 
-from imgapi.errors import ImageTooLarge, ImgapiError, Overloaded, UnreadableImage
+from imgapi.errors import ImageTooLarge, Overloaded, UnreadableImage
 from imgapi.pictures.line import SMALL_BYTES, Call, Line
 from imgapi.pictures.memory import give_free_memory_back
-from imgapi.pictures.nursery import Grip, Nursery
-from imgapi.pictures.worker_process import Channel, Job, Outcome, Setup
+from imgapi.pictures.nursery import Nursery
+from imgapi.pictures.worker import STOP_SECONDS, Worker, WorkerDied
+from imgapi.pictures.worker_process import Job, Setup
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _GIBIBYTE = 1024**3
-_STOP_SECONDS = 2.0
 # A picture that takes longer to arrive loses its place in the line, so that slow senders keep nobody out.
 EXPECTED_SECONDS = 1.0
 PRELOADED = (
@@ -60,104 +60,8 @@ class Waits:
     start: float = 60.0
 
 
-class _WorkerDied(Exception):
-    """The process ended, or was killed, before it answered."""
-
-
 class _TrialFailed(Exception):
     """An SVG was not done in the moment that it may keep the last process."""
-
-
-class _Worker:
-    """One process; used by one thread at a time, except `kill`, which any thread may call."""
-
-    def __init__(self, nursery: Nursery, start_seconds: float) -> None:
-        self._nursery = nursery
-        self._start_seconds = start_seconds
-        self._end_maker: Callable[[], None] | None = None
-        self._lock = threading.Lock()
-        self._connection: Channel | None = None
-        self._grip: Grip | None = None
-        self._is_killed = False
-
-    def start(self) -> None:
-        """Have the process made if there is none; does not wait for it."""
-        with self._lock:
-            # One that was killed may look alive for another moment.
-            if self._connection is not None and not self._is_killed and not self._connection.has_ended():
-                return
-        self.discard()
-        connection, self._end_maker = self._nursery.make_worker()
-        with self._lock:
-            self._connection, self._is_killed = connection, False
-
-    def wait_until_ready(self) -> None:
-        """Wait for the process and its imports; ImgapiError when it can't be made."""
-        try:
-            self.start()
-            if self._grip is not None:
-                return
-            try:
-                outcome = self._receive(self._start_seconds)
-            except _WorkerDied:
-                # What makes the workers was ended from outside, perhaps; it is made anew, once.
-                self.start()
-                outcome = self._receive(self._start_seconds)
-        except (OSError, _WorkerDied) as exc:
-            self.discard()
-            if isinstance(exc, TimeoutError) and self._end_maker is not None:
-                # It may be stopped, or hang: another is made for the next worker.
-                self._end_maker()
-            raise ImgapiError("a picture worker could not be started", detail=repr(exc)) from exc
-        if outcome.error is not None:
-            self.discard()
-            raise ImgapiError("a picture worker could not be started", detail=repr(outcome.error)) from outcome.error
-        with self._lock:
-            self._grip = Grip(outcome.value)
-
-    def perform(self, job: Job, timeout_seconds: float) -> Outcome:
-        """Run a job; TimeoutError after the limit, _WorkerDied when the process ends first."""
-        connection = self._connection
-        if connection is None:
-            raise _WorkerDied
-        try:
-            connection.send(job)
-        except OSError as exc:
-            raise _WorkerDied from exc
-        return self._receive(timeout_seconds)
-
-    def _receive(self, timeout_seconds: float) -> Outcome:
-        connection = self._connection
-        if connection is None:
-            raise _WorkerDied
-        try:
-            if not connection.poll(timeout_seconds):
-                raise TimeoutError
-            outcome: Outcome = connection.receive()
-        except (EOFError, ConnectionError) as exc:
-            raise _WorkerDied from exc
-        return outcome
-
-    def kill(self) -> None:
-        """End the process at once; whoever waits for it sees it die."""
-        with self._lock:
-            if self._grip is not None:
-                self._grip.kill()
-                self._is_killed = True
-
-    def discard(self, *, patience_seconds: float = 0.0) -> None:
-        """Give the process so long to end by itself, then kill it; nothing is left behind."""
-        with self._lock:
-            connection, self._connection = self._connection, None
-            grip, self._grip = self._grip, None
-        if connection is not None:
-            connection.end()
-            if not connection.wait_until_ended(patience_seconds) and grip is not None:
-                grip.kill()
-                connection.wait_until_ended(_STOP_SECONDS)
-            connection.close()
-        if grip is not None:
-            grip.release()
 
 
 def _is_small(size_bytes: int | None) -> bool:
@@ -217,11 +121,11 @@ class Workers:
             idle_seconds=waits.idle,
         )
         self._nursery = Nursery(setup)
-        self._workers = [_Worker(self._nursery, waits.start) for _ in range(count)]
-        self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
+        self._workers = [Worker(self._nursery, waits.start) for _ in range(count)]
+        self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()
         for worker in self._workers:
             self._idle.put(worker)
-        self._serving: dict[int, _Worker] = {}
+        self._serving: dict[int, Worker] = {}
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="picture-worker")
 
     async def __aenter__(self) -> Self:
@@ -249,7 +153,7 @@ class Workers:
                 for worker in taken:
                     self._idle.put(worker)
 
-    def _take_idle(self) -> Iterator[_Worker]:
+    def _take_idle(self) -> Iterator[Worker]:
         with suppress(queue.Empty):
             while True:
                 yield self._idle.get_nowait()
@@ -335,7 +239,7 @@ class Workers:
     def _check_place(self, *, is_small: bool) -> None:
         places = self._places + (self._small_places if is_small else 0)
         if self._is_closed:
-            raise Overloaded("the server is shutting down; try again in a moment", retry_after=5.0)
+            raise Overloaded.by_a_stop()
         if self._taken >= places:
             raise Overloaded(
                 f"{self._taken} pictures are being worked on or waiting, as many as this server takes; "
@@ -385,11 +289,11 @@ class Workers:
                     worker.start()
             self._idle.put(worker)
 
-    def _perform_with(self, worker: _Worker, call: Call) -> Any:
+    def _perform_with(self, worker: Worker, call: Call) -> Any:
         worker.wait_until_ready()
         with self._lock:
             if self._is_closed or call.cancelled:
-                raise Overloaded("the server is shutting down; try again in a moment", retry_after=5.0)
+                raise Overloaded.by_a_stop()
             self._serving[id(call)] = worker
         try:
             outcome = worker.perform(call.job, seconds := self._limit(call))
@@ -400,10 +304,10 @@ class Workers:
             raise UnreadableImage(
                 f"the picture took longer than {seconds:g} s to process; send a smaller or simpler one",
             ) from exc
-        except _WorkerDied as exc:
+        except WorkerDied as exc:
             worker.discard()
             if self._is_closed:
-                raise Overloaded("the server is shutting down; try again in a moment", retry_after=5.0) from exc
+                raise Overloaded.by_a_stop() from exc
             raise UnreadableImage("the picture made its decoder fail; save it anew or send a simpler one") from exc
         finally:
             with self._lock:
@@ -431,5 +335,5 @@ class Workers:
         self._threads.shutdown(wait=True)
         with self._starting:
             for worker in self._workers:
-                worker.discard(patience_seconds=_STOP_SECONDS)
-            self._nursery.close(patience_seconds=_STOP_SECONDS)
+                worker.discard(patience_seconds=STOP_SECONDS)
+            self._nursery.close(patience_seconds=STOP_SECONDS)
