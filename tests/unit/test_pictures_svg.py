@@ -284,7 +284,14 @@ def embedding(inner: bytes, more: str = "", lead: str = "data:image/svg+xml;base
 
 
 @pytest.mark.parametrize(
-    "lead", ["data:image/svg+xml;base64,", "data:image/svg+xml,", "data:IMAGE/SVG+XML;charset=utf-8,"]
+    "lead",
+    [
+        "data:image/svg+xml;base64,",
+        "data:image/svg+xml,",
+        "data:IMAGE/SVG+XML;charset=utf-8,",
+        "data:;base64,",
+        "data:,",
+    ],
 )
 def test_embedded_svg_is_drawn(renderer: str, lead: str) -> None:
     """A drawing within a drawing is shown, as browsers do, in every way of writing its URL."""
@@ -321,7 +328,9 @@ def test_embedded_svg_is_cleaned_likewise(renderer: str, tmp_path: Any) -> None:
         assert render_svg(embedding(inner), renderer=renderer, **BOUNDS).getbbox() == (0, 0, 9, 9)
 
 
-@pytest.mark.parametrize("inner", ["not XML", "<svg/>", "<!DOCTYPE svg [<!ENTITY a 'b'>]><svg>&a;</svg>", "<g>" * 500])
+@pytest.mark.parametrize(
+    "inner", ["not XML", "<svg/>", "<!DOCTYPE svg [<!ENTITY a SYSTEM 'b'>]><svg>&a;</svg>", "<g>" * 500]
+)
 def test_unsound_embedded_svg_is_dropped(renderer: str, inner: str) -> None:
     """What is no drawing, or one that would be refused by itself, leaves no pixel, and the rest is drawn."""
     image = render_svg(embedding(inner.encode(), '<rect width="9" height="9"/>'), renderer=renderer, **BOUNDS)
@@ -585,6 +594,32 @@ def test_another_size_is_reached_to_the_pixel() -> None:
         )
         assert image.getbbox() == (0, 0, 667, 458)
         assert image.getchannel("A").getextrema() == (0, 255)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        (
+            '<path id="way" d="M10 50C18 68 42 68 50 50 58 32 82 32 90 50" fill="none"/>'
+            '<text font-size="12"><textPath href="#way">Some long text</textPath></text>'
+        ),
+        (
+            '<defs><linearGradient id="g"><stop stop-color="red"/><stop offset="1" stop-color="blue"/></linearGradient>'
+            '<g id="a"><text x="10" y="60" font-size="40" fill="context-fill" stroke="black">Text</text></g></defs>'
+            '<use href="#a" fill="url(#g)"/>'
+        ),
+    ],
+    ids=["text on a path", "paint of its context"],
+)
+def test_what_the_renderer_lays_out_by_the_documents_size_is_scaled_after(body: str) -> None:
+    """Its pixels are those that the renderer makes when it is told a size; other ratios of sides are stretched."""
+    resvg_py = pytest.importorskip("resvg_py")
+    text = svg_bytes(body, SIZE)
+    scaled = render_svg(text, renderer="resvg", **BOUNDS | {"scale": lambda *_: (180, 150)})
+    told = resvg_py.svg_to_bytes(svg_string=text.decode(), width=180, height=150, dpi=96, **generic_families())
+    assert np.array_equal(np.asarray(scaled), np.asarray(Image.open(io.BytesIO(bytes(told)))))
+    stretched = render_svg(text, renderer="resvg", **BOUNDS | {"scale": lambda *_: (181, 149)})
+    assert stretched.size == (181, 149)
 
 
 def test_premultiplied_colours_are_divided_as_resvg_does() -> None:

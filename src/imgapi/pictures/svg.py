@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from math import isclose
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -38,6 +39,9 @@ _NEWER_TEXT = re.compile(
     "font-variation|(?:dominant|alignment)-baseline|[\u0300-\u036f]{2}|"
     "[\u0590-\u1dff\ufb1d-\ufdff\ufe70-\ufeff\U00010000-\U0001ffff]"
 )
+# What resvg lays out by the size that the document says, to be scaled after: text on a path, and a paint of another
+# shape (SVG 2's `context-fill`).
+_BY_OWN_SIZE = re.compile("textPath|context-(?:fill|stroke)")
 # Sixteen layers of the largest drawing. A worker may take more, for pictures whose size is told before they are read.
 _MAX_MEMORY_BYTES = 1024**3
 
@@ -164,9 +168,13 @@ def _render_with_resvg(root: ET.Element, embedded: Sequence[EmbeddedSvg], width:
             # The renderer loads fonts only where it sees a text in the outer document; here it draws none.
             ET.SubElement(each.image, f"{SVG}text")
         each.put_back()
-    # Said in the document, a size is drawn; told to a renderer, it may be drawn near that and resampled.
-    is_own_size = rendered_size(intrinsic_size(root)) == (width, height) or stretch(root, width, height)
+    own = intrinsic_size(root)
     document = ET.tostring(root, encoding="unicode")
+    is_own_size = rendered_size(own) == (width, height)
+    # Said in the document, a size is drawn; told to a renderer, it may be drawn near that and resampled.
+    if not is_own_size and not (isclose(width * own[1], height * own[0]) and _BY_OWN_SIZE.search(document)):
+        is_own_size = stretch(root, width, height)
+        document = ET.tostring(root, encoding="unicode")
     if is_own_size and not embedded and not _needs_newest_resvg(root, document):
         drawn = _draw_fast(document, families)
         if drawn is not None and drawn.shape[:2] == (height, width):

@@ -93,16 +93,28 @@ def _take_out(root: Element) -> Iterator[EmbeddedSvg]:
         attribute = next((name for name in _HREFS if name in element.attrib), None)
         if element.tag not in _IMAGES or attribute is None:
             continue
-        media_type = _DATA_URL.match(element.attrib[attribute])
-        if media_type is None or "svg" not in media_type[1].lower():
+        content = _embedded_svg(element.attrib[attribute])
+        if content is None:
             continue
-        content = _unpacked(_read_data_url(element.attrib.pop(attribute)))
+        del element.attrib[attribute]
         left_bytes -= len(content)
         if left_bytes < 0:
             megabytes = _MAX_EMBEDDED_BYTES / 1024**2
             raise ImageTooLarge(f"the svg embeds drawings of more than {megabytes:g} MB; write fewer or simpler ones")
         with suppress(UnreadableImage):
             yield EmbeddedSvg(parse_svg(content), element, attribute)
+
+
+def _embedded_svg(url: str) -> bytes | None:
+    """Read the SVG of a `data:` URL that says it is one, or says of no picture that it is one; None of any other."""
+    lead = _DATA_URL.match(url)
+    media_type = lead[1].lower() if lead else "image/"
+    if "svg" in media_type:
+        return _unpacked(_read_data_url(url))
+    if media_type.startswith("image/"):
+        return None
+    content = _unpacked(_read_data_url(url))
+    return content if sniff_format(content) == "svg" else None
 
 
 def _unpacked(content: bytes) -> bytes:

@@ -22,6 +22,9 @@ MAX_DEPTH = 200
 MAX_ELEMENTS = 250_000
 # What a DOCTYPE may give every element of a name, of attributes and of letters in them.
 _MAX_DEFAULTS, _MAX_DEFAULT_LETTERS = 10, 500
+# What all uses of entities together can become, reckoned before the first.
+_MAX_WRITTEN_OUT = 2_000_000
+_ENTITY = re.compile("&(?!(?:lt|gt|amp|quot|apos|#x?[0-9a-fA-F]+);)")
 
 # What CSS calls medium, in every browser.
 FONT_SIZE = 16.0
@@ -63,12 +66,26 @@ class _BoundedBuilder(TreeBuilder):
 
 
 class _BoundedParser(DefusedXMLParser):  # type: ignore[misc]
-    """Refuses entities, and attributes of a DOCTYPE that would multiply by all the elements."""
+    """Takes entities that are short texts, and refuses attributes of a DOCTYPE that would multiply by all the elements.
 
-    def __init__(self) -> None:
-        super().__init__(target=_BoundedBuilder(), forbid_entities=True, forbid_external=True)
+    Args:
+        uses: How many references to entities the document can have.
+    """
+
+    def __init__(self, uses: int) -> None:
+        super().__init__(target=_BoundedBuilder(), forbid_entities=False, forbid_external=True)
+        self._uses = uses
         self._defaults = self._letters = 0
         self.parser.AttlistDeclHandler = self._count_default
+        self.parser.EntityDeclHandler = self._bound_entity
+
+    def _bound_entity(self, _name: str, is_parameter: int, value: str | None, *_elsewhere: str | None) -> None:
+        if is_parameter or value is None:
+            raise UnreadableImage("the svg takes XML entities from elsewhere, which are refused; write them out")
+        if _ENTITY.search(value):
+            raise UnreadableImage("the svg has XML entities within entities, which are refused; write them out")
+        if self._uses * len(value) > _MAX_WRITTEN_OUT:
+            raise UnreadableImage("the svg's XML entities would become too long; write them out")
 
     def _count_default(self, _element: str, name: str, _kind: str, default: str | None, _required: int) -> None:
         if default is None:
@@ -86,17 +103,18 @@ def read_svg(content: bytes, max_bytes: int) -> Element:
 
 
 def parse_svg(content: bytes) -> Element:
-    """Read an SVG into a tree of bounded depth and number of elements; entities are refused, a bare DOCTYPE passes.
+    """Read an SVG into a tree of bounded depth and number of elements, entities written out.
 
     Raises:
-        UnreadableImage: No well-formed XML, entity declarations, or beyond the bounds.
+        UnreadableImage: No well-formed XML, entities but short texts of the document itself, or beyond the bounds.
     """
-    parser = _BoundedParser()
     try:
-        parser.feed(_decode_wide(content))
+        document = _decode_wide(content)
+        parser = _BoundedParser(document.count("&") if isinstance(document, str) else document.count(b"&"))
+        parser.feed(document)
         root: Element = parser.close()
     except DefusedXmlException as exc:
-        raise UnreadableImage("the svg declares XML entities, which are refused; write them out") from exc
+        raise UnreadableImage("the svg takes XML entities from elsewhere, which are refused; write them out") from exc
     except (ParseError, ValueError, LookupError) as exc:
         raise UnreadableImage(f"the svg is not well-formed XML ({exc})") from exc
     # Without a namespace on the root it is left out everywhere, as browsers accept it inside a page.
