@@ -185,6 +185,20 @@ def test_a_single_frame_that_is_the_still_picture_is_passed_through() -> None:
     assert packed(drawn(RGB, 1)) in png
 
 
+def test_a_first_control_before_the_animation_is_announced_counts() -> None:
+    """What says how many frames there are may come after the first frame's place, as long as no pixel came before."""
+    content = apng_of(RGB, (drawn(RGB, 1), (0, 0), KEEP, 0), (drawn(RGB, 2), (0, 0), KEEP, 0))
+    announced = png_chunk(b"acTL", struct.pack(">II", 2, 0))
+    before, after = content.split(announced)
+    place, pixels = after[:38], after[38:]
+    assert place[4:8] == b"fcTL"
+    late = before + place + announced + pixels
+    first, second = frames_of(late)
+    assert np.array_equal(first, drawn(RGB, 1))
+    assert np.array_equal(second, drawn(RGB, 2))
+    assert len(frames_of(before + place + pixels)) == 1
+
+
 def test_palettes_are_laid_over_each_other() -> None:
     """Half clear colours of a palette mix with those below."""
     more = png_chunk(b"PLTE", bytes((255, 0, 0, 0, 0, 255))) + png_chunk(b"tRNS", b"\xff\x80")

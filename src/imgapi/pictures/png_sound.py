@@ -236,7 +236,8 @@ class _Animation:
             if not self._stated and not after_pixels and len(body) == 8:  # noqa: PLR2004 - its length
                 self._stated, self.plays = int.from_bytes(body[:4], "big"), bytes(body[4:])
             return
-        in_order = self._stated and len(body) >= 4 and int.from_bytes(body[:4], "big") == self._sequence  # noqa: PLR2004
+        # The first fcTL may come before acTL: whether there is an animation at all is told at the end.
+        in_order = len(body) >= 4 and int.from_bytes(body[:4], "big") == self._sequence  # noqa: PLR2004
         self._is_over = self._is_over or not in_order
         if self._is_over:
             return
