@@ -300,6 +300,15 @@ def test_bombs_are_refused() -> None:
         run(png_claiming(500, 500))
 
 
+def test_a_webp_is_not_made_longer_than_one_can_be() -> None:
+    """The one side that may be asked for and is too long for WebP is the parameter's fault."""
+    content = encode(Image.new("RGB", (1000, 10)), "webp")
+    assert run(content, min_dim=200, max_dim=16_383).width == 16_383
+    with pytest.raises(InvalidParameter, match=r"max_dim 16384 .* at most 16383") as caught:
+        run(content, min_dim=200, max_dim=16_384)
+    assert caught.value.field == "max_dim"
+
+
 def test_written_pictures_say_srgb_where_they_say_nothing() -> None:
     """A PNG without any statement of its colours leaves as sRGB."""
     assert "srgb" in decode(run(encode(draw_photo(8, 8), "bmp")).content).info

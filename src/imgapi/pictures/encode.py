@@ -14,6 +14,8 @@ StatedColours = tuple[tuple[bytes, memoryview], ...]
 PNG_LEVEL = 3
 JPEG_QUALITY = 90
 WEBP_QUALITY = 90
+# The format holds no more (RFC 9649, section 2.7.1).
+WEBP_SIDE = 16_383
 
 
 def encode_png(

@@ -8,13 +8,11 @@ from PIL import Image
 from imgapi.errors import ImageTooLarge
 from imgapi.pictures.colour import as_srgb, profile_fits
 from imgapi.pictures.convert import convert_to_png
-from imgapi.pictures.encode import encode_jpeg, encode_webp
+from imgapi.pictures.encode import WEBP_SIDE, encode_jpeg, encode_webp
 from imgapi.pictures.frames import first_frame
 from imgapi.pictures.limits import PictureLimits
 from imgapi.pictures.probe import probe
 
-# The format holds no more (RFC 9649, section 2.7.1).
-WEBP_SIDE = 16_383
 WHITE = (255, 255, 255, 255)
 
 

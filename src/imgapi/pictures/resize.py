@@ -8,7 +8,7 @@ from imgapi.errors import InvalidParameter
 from imgapi.pictures.chunks import stated_colours, strip_png, strip_webp
 from imgapi.pictures.colour import as_png_mode, as_srgb, expand_key_colour, profile_fits
 from imgapi.pictures.deep import decode_deep, deep_profile, encode_deep_png, is_deep_colour, resample_deep
-from imgapi.pictures.encode import StatedColours, encode_jpeg, encode_png, encode_webp
+from imgapi.pictures.encode import WEBP_SIDE, StatedColours, encode_jpeg, encode_png, encode_webp
 from imgapi.pictures.frames import first_frame, verify
 from imgapi.pictures.jpeg_sound import strip_jpeg
 from imgapi.pictures.limits import PictureLimits, check_bytes
@@ -46,6 +46,12 @@ def resize(content: bytes, *, min_dim: int, max_dim: int, limits: PictureLimits,
             f"min_dim {min_dim} would make the picture {size[0]}x{size[1]} pixels; "
             f"at most {max_pixels / 1e6:.4g} megapixels are made",
             field="min_dim",
+        )
+    if info.format == "webp" and max(size) > WEBP_SIDE:
+        raise InvalidParameter(
+            f"max_dim {max_dim} would make the picture {size[0]}x{size[1]} pixels; "
+            f"a WebP may have at most {WEBP_SIDE} a side",
+            field="max_dim",
         )
     if drawing is not None:
         resized = _draw_svg(drawing, size, limits, svg_renderer)
