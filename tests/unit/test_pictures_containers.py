@@ -181,3 +181,15 @@ def test_a_size_in_millimetres_is_drawn_as_the_renderer_draws_it() -> None:
     own = Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=text.decode(), dpi=96))))
     assert np.array_equal(np.asarray(ours), np.asarray(own.convert("RGBA")))
     assert (probe(text, LIMITS).width, probe(text, LIMITS).height) == (794, 1123)
+
+
+def test_frames_far_larger_than_their_canvas_count_as_what_they_cost() -> None:
+    """An interlaced frame is decoded whole, so a hundred large ones on one pixel are beyond the bound on all frames."""
+    content = gif_of((1, 1), *[((0, 0, 1, 1), 1, 0)] * 100)
+    small = struct.pack("<HHB", 1, 1, 0) + b"\x02"
+    assert content.count(small) == 100
+    interlaced = content.replace(small, struct.pack("<HHB", 2000, 600, 0x40) + b"\x02")
+    with pytest.raises(ImageTooLarge, match=r"all frames together are 120\.0 megapixels"):
+        frames(interlaced)
+    plain = content.replace(small, struct.pack("<HHB", 2000, 600, 0) + b"\x02")
+    assert probe(plain, LIMITS).total_pixels == 100 * 2000

@@ -58,6 +58,10 @@ class GifFrame:
         """Whether it lies over all of a canvas of this size."""
         return self.left == self.top == 0 and self.width >= width and self.height >= height
 
+    def decoded_rows(self, visible_rows: int) -> int:
+        """Tell how many rows are decoded to draw the first so many: all, where interlacing puts others between them."""
+        return self.height if self.interlaced else min(self.height, visible_rows)
+
 
 @dataclass(frozen=True, slots=True)
 class _Screen:
@@ -244,7 +248,7 @@ def _decode(content: bytes, frame: GifFrame, visible_rows: int) -> Pixels:
 
     Rows below the canvas are left out, unless interlacing puts them between those above.
     """
-    rows = frame.height if frame.interlaced else visible_rows
+    rows = frame.decoded_rows(visible_rows)
     if frame.width * rows > _MAX_FRAME_PIXELS:
         raise ImageTooLarge(f"a frame of the gif picture is {frame.width}x{frame.height} pixels, far beyond its canvas")
     size = frame.width.to_bytes(2, "little") + rows.to_bytes(2, "little")

@@ -114,15 +114,19 @@ def read_webp(content: bytes, max_frames: int) -> Header:
 
 
 def read_gif(content: bytes, max_frames: int) -> Header:
-    """Read canvas, number of frames and transparency of a GIF; transparent is also what no first frame covers."""
+    """Read canvas, frames and transparency of a GIF; transparent is also what no first frame covers.
+
+    A frame counts as its canvas, or as what has to be decoded to draw it where that is more.
+    """
     width, height = gif.canvas_size(content)
-    frames, transparent = 0, False
+    frames, total_pixels, transparent = 0, 0, False
     try:
         for frame in gif.read_frames(content):
             if not frames:
                 transparent = not frame.covers(width, height)
             transparent = transparent or frame.control.transparent_index is not None
             frames += 1
+            total_pixels += max(width * height, frame.width * frame.decoded_rows(height))
             if frames > max_frames:
                 break
     except EOFError:
@@ -130,7 +134,14 @@ def read_gif(content: bytes, max_frames: int) -> Header:
         frames += 1
     if not frames and not gif.is_empty(content):
         raise EOFError
-    return Header(width, height, frames=max(1, frames), mode="P", transparent=transparent or not frames)
+    return Header(
+        width,
+        height,
+        frames=max(1, frames),
+        mode="P",
+        transparent=transparent or not frames,
+        total_pixels=total_pixels,
+    )
 
 
 def read_bmp(content: bytes, _max_frames: int) -> Header:
