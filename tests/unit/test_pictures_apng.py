@@ -79,7 +79,7 @@ def test_whole_frames_keep_every_bit(kind: int) -> None:
 
 
 def test_grey_with_alpha_keeps_every_bit() -> None:
-    """Grey with alpha, which has no 16-bit mode, comes as colours with alpha."""
+    """Grey with alpha comes out sample for sample; what reads it here makes colours of it."""
     drawings = [drawn(GREY_ALPHA, seed) for seed in range(2)]
     content = apng_of(GREY_ALPHA, *((drawing, (0, 0), KEEP, 0) for drawing in drawings))
     for frame, drawing in zip(frames_of(content), drawings, strict=True):

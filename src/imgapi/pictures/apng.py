@@ -15,6 +15,7 @@ from PIL import Image
 
 from imgapi.errors import UnreadableImage
 from imgapi.pictures.colour import expand_key_colour
+from imgapi.pictures.deep import decode_sound
 from imgapi.pictures.png_sound import Frame, SoundPng, has_whole_pixels, read_sound
 from imgapi.pictures.rasters import open_raster
 
@@ -104,14 +105,12 @@ def _decode(alone: SoundPng) -> _Pixels:
 
 
 def _decode_deep(alone: SoundPng) -> _Pixels:
-    import cv2
-
-    read = cv2.imdecode(np.frombuffer(alone.write(animated=False), np.uint8), cv2.IMREAD_UNCHANGED)
-    if read is None or read.dtype != np.uint16:
+    pixels = decode_sound(alone)
+    if pixels is None:
         raise UnreadableImage("the png picture is damaged: a frame of its animation can't be decoded")
-    pixels = np.asarray(read, np.uint16).reshape(*read.shape[:2], -1)
-    if pixels.shape[2] == 1:
-        pixels = np.repeat(pixels, _COLOURS, axis=2)
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    if pixels.shape[2] < _COLOURS:
+        pixels = pixels[..., [0, 0, 0, *range(1, pixels.shape[2])]]
     if pixels.shape[2] == _COLOURS:
         full = np.iinfo(np.uint16).max
         pixels = np.concatenate((pixels, np.full((*pixels.shape[:2], 1), full, np.uint16)), axis=2)

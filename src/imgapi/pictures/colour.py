@@ -18,10 +18,15 @@ def srgb_profile() -> ImageCms.ImageCmsProfile:
 
 def profile_fits(image: Image.Image) -> bool:
     """Tell whether the picture's ICC profile can be read and is of the colour space of its pixels."""
-    space = _profile_space(image.info.get("icc_profile"))
-    if image.mode in _GREY_MODES:
+    return is_profile_of(image.info.get("icc_profile"), image.mode)
+
+
+def is_profile_of(profile: bytes | None, mode: str) -> bool:
+    """Tell whether an ICC profile can be read and is of the colour space of pixels of a mode."""
+    space = _profile_space(profile)
+    if mode in _GREY_MODES:
         return space == "GRAY"
-    return space == {"CMYK": "CMYK", "LAB": "Lab"}.get(image.mode, "RGB")
+    return space == {"CMYK": "CMYK", "LAB": "Lab"}.get(mode, "RGB")
 
 
 def _profile_space(profile: bytes | None) -> str | None:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from imgapi.pictures.apng import composited_deep_frames
 from imgapi.pictures.chunks import stated_colours, strip_png
-from imgapi.pictures.colour import as_srgb, is_srgb, profile_fits
+from imgapi.pictures.colour import as_srgb, is_profile_of, is_srgb, profile_fits
 from imgapi.pictures.deep import decode_deep, deep_profile, encode_deep_png, is_deep_colour, orient_deep
 from imgapi.pictures.encode import encode_png
 from imgapi.pictures.frames import all_frames as every_frame
@@ -18,6 +18,9 @@ from imgapi.pictures.probe import probe
 from imgapi.pictures.rasters import decoding, open_raster
 from imgapi.pictures.signatures import recognise
 from imgapi.pictures.svg import render_svg_png
+
+_GREY_MODES = frozenset({"I;16", "LA"})
+_COLOURS = 3
 
 
 def convert_to_png(content: bytes, *, all_frames: bool, limits: PictureLimits, svg_renderer: str) -> Converted:
@@ -79,7 +82,8 @@ def _strip(content: bytes, info: PictureInfo) -> bytes | None:
     """Take out what is not pixels; None if the colours have to be converted or the file has to be written anew."""
     with decoding("png"):
         with open_raster(content, "png") as image:
-            profile, fits = image.info.get("icc_profile"), profile_fits(image)
+            profile = image.info.get("icc_profile")
+        fits = is_profile_of(profile, info.mode)
         # 16-bit samples stay as they are under their profile, since the conversion knows only 8.
         if not profile or info.deep or (fits and is_srgb(profile)):
             return strip_png(content, keep_profile=fits)
@@ -94,10 +98,10 @@ def _convert_deep_frames(content: bytes, info: PictureInfo) -> Iterator[bytes]:
             frame = next(frames, None)
         if frame is None:
             return
-        grey = info.mode == "I;16" and frame.shape[2] == 3  # noqa: PLR2004 - without alpha
-        fitting = profile if grey or info.mode != "I;16" else None
-        oriented = np.ascontiguousarray(orient_deep(frame[..., 0] if grey else frame, info.orientation))
-        yield encode_deep_png(oriented, fitting, stated)
+        if info.mode in _GREY_MODES:
+            # Of the same value in each colour.
+            frame = frame[..., 0] if frame.shape[2] == _COLOURS else frame[..., [0, _COLOURS]]
+        yield encode_deep_png(np.ascontiguousarray(orient_deep(frame, info.orientation)), profile, stated)
 
 
 def _convert_pages(content: bytes, info: PictureInfo, limits: PictureLimits) -> list[bytes]:

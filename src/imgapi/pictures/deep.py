@@ -1,4 +1,4 @@
-"""Colour pictures of 16 bits a sample, which Pillow would cut down to 8.
+"""Colour pictures of 16 bits a sample, which Pillow would cut down to 8, and grey ones with transparency.
 
 OpenCV is imported only when such a picture comes, since few do.
 """
@@ -12,25 +12,28 @@ from PIL import Image
 from imgapi.errors import UnreadableImage
 from imgapi.pictures import tiff_samples
 from imgapi.pictures.chunks import state_colours
-from imgapi.pictures.colour import as_srgb, profile_fits
+from imgapi.pictures.colour import as_srgb, is_profile_of
 from imgapi.pictures.encode import StatedColours
-from imgapi.pictures.png_sound import read_sound
+from imgapi.pictures.png_sound import SoundPng, read_sound
+from imgapi.pictures.png_writer import write_samples
 from imgapi.pictures.rasters import decoding, open_raster
 
 if TYPE_CHECKING:
     from imgapi.pictures.outcomes import PictureInfo
 
-# H×W, H×W×3 (BGR) or H×W×4 (BGRA)
+# H×W, H×W×2 (grey, alpha), H×W×3 (BGR) or H×W×4 (BGRA)
 DeepPixels = npt.NDArray[np.uint16]
 
 _COLOUR_MODES = frozenset({"RGB", "RGBA", "LA", "CMYK"})
-_ALPHA_CHANNELS = 4
+_WITH_ALPHA = frozenset({2, 4})
+_GREY_WITH_ALPHA = 2
+_GREY_TYPE, _GREY_ALPHA_TYPE = 0, 4
 _FULL = 65_535
 
 
 def is_deep_colour(info: "PictureInfo") -> bool:
-    """Tell whether a picture has 16-bit samples that Pillow can't hold (16-bit grey it can)."""
-    return info.deep and info.mode in _COLOUR_MODES
+    """Tell whether a picture has 16-bit samples that Pillow can't hold (16-bit grey it can, but no alpha beside it)."""
+    return info.deep and (info.mode in _COLOUR_MODES or (info.mode == "I;16" and info.has_transparency))
 
 
 def decode_deep(content: bytes, info: "PictureInfo", page: int = 0) -> DeepPixels | None:
@@ -54,25 +57,42 @@ def decode_deep(content: bytes, info: "PictureInfo", page: int = 0) -> DeepPixel
 def deep_profile(content: bytes, info: "PictureInfo", page: int = 0) -> bytes | None:
     """Give the ICC profile of 16-bit colour pixels, None if there is none that fits them."""
     with decoding(info.format):
-        if info.format == "tiff":
-            image = Image.new("RGB", (1, 1))
-            image.info["icc_profile"] = tiff_samples.profile_of(tiff_samples.page_at(content, page))
-        else:
-            image = open_raster(content, info.format)
-    return image.info.get("icc_profile") if profile_fits(image) else None
+        is_tiff = info.format == "tiff"
+        profile: bytes | None = (
+            tiff_samples.profile_of(tiff_samples.page_at(content, page))
+            if is_tiff
+            else open_raster(content, info.format).info.get("icc_profile")
+        )
+    # Grey with alpha comes out of a TIFF as colours.
+    return profile if is_profile_of(profile, "RGB" if is_tiff else info.mode) else None
 
 
 def _decode_png(content: bytes, info: "PictureInfo") -> DeepPixels | None:
+    pixels = decode_sound(read_sound(content))
+    return None if pixels is None else np.ascontiguousarray(orient_deep(pixels, info.orientation))
+
+
+def decode_sound(png: SoundPng) -> DeepPixels | None:
+    """Decode a PNG of 16-bit samples, whose clear colour becomes alpha; None if it can't be decoded."""
     import cv2
 
-    encoded = np.frombuffer(read_sound(content).write(animated=False), np.uint8)
+    encoded = np.frombuffer(png.write(animated=False), np.uint8)
     try:
-        pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+        read = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
-    if pixels is None or pixels.dtype != np.uint16:
+    if read is None or read.dtype != np.uint16:
         return None
-    return np.ascontiguousarray(orient_deep(np.asarray(pixels, np.uint16), info.orientation))
+    pixels = np.asarray(read, np.uint16)
+    colour_type = png.header[9]
+    if colour_type == _GREY_ALPHA_TYPE:
+        return pixels[..., [0, 3]]
+    key = next((bytes(body) for name, body in png.ancillary if name == b"tRNS"), b"")
+    if colour_type == _GREY_TYPE and key:
+        # OpenCV passes it over in grey pictures.
+        alpha = np.where(pixels == int.from_bytes(key, "big"), 0, _FULL).astype(np.uint16)
+        return np.stack((pixels, alpha), axis=2)
+    return pixels
 
 
 def decode_odd_tiff(content: bytes, page: int) -> Image.Image | None:
@@ -130,16 +150,16 @@ def resample_deep(pixels: DeepPixels, size: tuple[int, int]) -> DeepPixels:
     import cv2
 
     method = cv2.INTER_AREA if size[0] < pixels.shape[1] else cv2.INTER_LANCZOS4
-    if pixels.ndim < 3 or pixels.shape[2] != _ALPHA_CHANNELS:  # noqa: PLR2004 - H×W×channels
+    if pixels.ndim < 3 or pixels.shape[2] not in _WITH_ALPHA:  # noqa: PLR2004 - H×W×channels
         return np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint16)
     # A channel at a time: all of them as floats would take gigabytes.
-    alpha = pixels[..., 3].astype(np.float32)
+    alpha = pixels[..., -1].astype(np.float32)
     resized_alpha = np.asarray(cv2.resize(alpha, size, interpolation=method), np.float32)
-    resampled = np.empty((size[1], size[0], _ALPHA_CHANNELS), np.uint16)
-    resampled[..., 3] = _to_samples(resized_alpha.copy())
+    resampled = np.empty((size[1], size[0], pixels.shape[2]), np.uint16)
+    resampled[..., -1] = _to_samples(resized_alpha.copy())
     alpha /= _FULL
     factor = np.float32(_FULL) / np.maximum(resized_alpha, 1)
-    for channel in range(3):
+    for channel in range(pixels.shape[2] - 1):
         resized = np.asarray(cv2.resize(pixels[..., channel] * alpha, size, interpolation=method), np.float32)
         resampled[..., channel] = _to_samples(np.multiply(resized, factor, dtype=np.float32))
     return resampled
@@ -155,6 +175,9 @@ def encode_deep_png(pixels: DeepPixels, profile: bytes | None, stated: StatedCol
     """Write a 16-bit PNG that states the profile, or else the stated colour chunks, or sRGB."""
     import cv2
 
+    if pixels.ndim == 3 and pixels.shape[2] == _GREY_WITH_ALPHA:  # noqa: PLR2004 - H×W×channels
+        # OpenCV has no such kind.
+        return state_colours(write_samples(pixels, "LA"), profile, stated)
     done, encoded = cv2.imencode(".png", pixels)
     if not done:
         raise UnreadableImage("the 16-bit picture can't be written as PNG")

@@ -20,7 +20,6 @@ _ANY_DEPTH = 0
 _PNG_MODES = {
     (1, 0): "1",
     (16, 0): "I;16",
-    (16, 4): "RGBA",
     (_ANY_DEPTH, 0): "L",
     (_ANY_DEPTH, 2): "RGB",
     (_ANY_DEPTH, 3): "P",

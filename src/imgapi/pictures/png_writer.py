@@ -28,15 +28,16 @@ def write_png(image: Image.Image) -> bytes | None:
     return write_samples(np.asarray(image), image.mode)
 
 
-def write_samples(samples: Rows, mode: str) -> bytes:
-    """Write samples (H×W or H×W×channels) of mode L, LA, RGB or RGBA without any metadata.
+def write_samples(samples: Rows | NDArray[np.uint16], mode: str) -> bytes:
+    """Write samples (H×W or H×W×channels, of 8 or 16 bits) of mode L, LA, RGB or RGBA without any metadata.
 
     All rows are filtered alike: by the row above, which suits photographs, or not at all where a sample of the rows
     compresses better so, as drawings do.
     """
     height, width = samples.shape[:2]
-    rows = samples.reshape(height, -1)
-    header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[mode], 0, 0, 0)
+    big_endian = samples.astype(samples.dtype.newbyteorder(">"), copy=False)
+    rows = big_endian.reshape(height, -1).view(np.uint8)
+    header = struct.pack(">IIBBBBB", width, height, 8 * samples.itemsize, _COLOUR_TYPES[mode], 0, 0, 0)
     parts = [_SIGNATURE, _chunk(b"IHDR", header)]
     parts += [_chunk(b"IDAT", data) for data in _compressed(rows, _choose_filter(rows))]
     parts.append(_chunk(b"IEND", b""))
