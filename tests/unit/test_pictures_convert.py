@@ -25,6 +25,7 @@ from pictures import (
     gif_of,
     photo,
     png_chunk,
+    read_deep,
     svg_bytes,
     swapped_profile,
 )
@@ -126,6 +127,20 @@ def test_sixteen_bits_stay() -> None:
         result = cv2.imdecode(np.frombuffer(run(content).frames[0], np.uint8), cv2.IMREAD_UNCHANGED)
         assert result.dtype == np.uint16
         assert np.array_equal(result, expected)
+
+
+def test_sixteen_bits_that_are_written_anew_stay_as_they_are_stated() -> None:
+    """Data behind the last pixel, or an orientation, have a 16-bit PNG written anew, bits and gamma kept."""
+    source, gamma = deep_png(), png_chunk(b"gAMA", struct.pack(">I", 100_000))
+    data = source[source.index(b"IDAT") + 4 : source.index(b"IEND") - 8]
+    surplus = source[:33] + gamma + png_chunk(b"IDAT", data + b"surplus") + png_chunk(b"IEND", b"")
+    turned = source[:33] + gamma + png_chunk(b"eXIf", exif_bytes(3).removeprefix(b"Exif\x00\x00")) + source[33:]
+    samples = read_deep(source)
+    for content, expected in ((surplus, samples), (turned, samples[::-1, ::-1])):
+        result = run(content).frames[0]
+        assert np.array_equal(read_deep(result), expected)
+        assert gamma in result
+        assert b"sRGB" not in result
 
 
 @pytest.mark.parametrize("name", ["jpeg", "tiff", "png", "webp"])

@@ -64,14 +64,14 @@ def _convert_frames(content: bytes, info: PictureInfo, limits: PictureLimits) ->
 
 
 def _convert_first(content: bytes, info: PictureInfo) -> bytes:
-    if is_deep_colour(info) and (info.format != "png" or info.orientation > 1):
-        deep = _convert_deep(content, info, 0)
-        if deep is not None:
-            return deep
     if info.format == "png" and info.orientation == 1:
         stripped = _strip(content, info)
         if stripped is not None:
             return stripped
+    if is_deep_colour(info):
+        deep = _convert_deep(content, info, 0)
+        if deep is not None:
+            return deep
     image = first_frame(content, info)
     stated = stated_colours(content) if info.format == "png" and not image.info.get("icc_profile") else ()
     image = as_srgb(image)
@@ -117,7 +117,8 @@ def _convert_deep(content: bytes, info: PictureInfo, page: int) -> bytes | None:
     pixels = decode_deep(content, info, page)
     if pixels is None:
         return None
-    return encode_deep_png(pixels, deep_profile(content, info, page))
+    stated = stated_colours(content) if info.format == "png" else ()
+    return encode_deep_png(pixels, deep_profile(content, info, page), stated)
 
 
 def _kept_profile(image: Image.Image) -> bytes | None:
