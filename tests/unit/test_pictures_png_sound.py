@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from imgapi.errors import UnreadableImage
 from imgapi.pictures.convert import convert_to_png
@@ -22,6 +22,8 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEADER = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 8, 0, 0, 0, 0))
 PIXELS = zlib.compress(b"\x00\x10\x20")
 IDAT, IEND = png_chunk(b"IDAT", PIXELS), png_chunk(b"IEND", b"")
+# Of colours, which fits no grey.
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def spoilt(chunk: bytes) -> bytes:
@@ -59,6 +61,7 @@ def names_of(content: bytes) -> list[bytes]:
         SIGNATURE + HEADER + IDAT + IEND + b"trailing garbage",
         SIGNATURE + HEADER + png_chunk(b"PLTE", b"abc") + IDAT + IEND,
         SIGNATURE + HEADER + png_chunk(b"iCCP", b"x\x00\x00nonsense") + IDAT + IEND,
+        SIGNATURE + HEADER + png_chunk(b"iCCP", b"x\x00\x00" + zlib.compress(SRGB)) + IDAT + IEND,
         SIGNATURE + HEADER + png_chunk(b"acTL", b"\xff" * 8) + IDAT + IEND,
         SIGNATURE + HEADER + png_chunk(b"IDAT", PIXELS[:3]) + png_chunk(b"IDAT", PIXELS[3:]) + IEND,
     ],

@@ -180,7 +180,7 @@ def _is_sound(name: bytes, body: memoryview, header: bytes, *, has_palette: bool
         return False
     most_bits = 8 if kind == _PALETTE_TYPE else depth
     checks: dict[bytes, Callable[[], bool]] = {
-        b"iCCP": lambda: _has_profile(body),
+        b"iCCP": lambda: _has_profile(body, kind),
         b"gAMA": lambda: any(body),
         b"sRGB": lambda: body[0] <= _LAST_INTENT,
         b"sBIT": lambda: len(body) == _SBIT_BYTES[kind] and all(0 < bits <= most_bits for bits in body),
@@ -188,7 +188,7 @@ def _is_sound(name: bytes, body: memoryview, header: bytes, *, has_palette: bool
     return checks[name]() if name in checks else True
 
 
-def _has_profile(body: memoryview) -> bool:
+def _has_profile(body: memoryview, kind: int) -> bool:
     name, _, packed = bytes(body).partition(b"\x00")
     if not 0 < len(name) < 80 or packed[:1] != b"\x00":  # noqa: PLR2004 - the longest keyword has 79 letters
         return False
@@ -197,7 +197,9 @@ def _has_profile(body: memoryview) -> bool:
         profile = inflate.decompress(packed[1:], MAX_PROFILE_BYTES)
     except zlib.error:
         return False
-    return inflate.eof and len(profile) >= _PROFILE_HEADER_BYTES
+    # Where it names its colour space; neither kind of pixels may have a profile of the other.
+    fits = profile[16:20] == (b"GRAY" if kind in _GREY_TYPES else b"RGB ")
+    return inflate.eof and len(profile) >= _PROFILE_HEADER_BYTES and fits
 
 
 def _ordered(found: dict[bytes, memoryview], header: bytes) -> tuple[Chunk, ...]:
