@@ -126,6 +126,18 @@ def test_palette_entries_that_no_pixel_can_mean_are_cut() -> None:
     assert (bytes(sound[b"PLTE"]), bytes(sound[b"tRNS"])) == (bytes(range(6)), b"\x05\x06")
 
 
+@pytest.mark.parametrize("largest", [2, 1])
+def test_bits_that_no_sample_has_make_nothing_less_clear(largest: int) -> None:
+    """Of a clear colour the bits beyond the depth count for nothing, and don't come out."""
+    content = SIGNATURE + HEADER + png_chunk(b"tRNS", b"\xff\x10") + IDAT + IEND
+    resized = resize(content, min_dim=1, max_dim=largest, limits=LIMITS, svg_renderer="resvg").content
+    for png in (resized, *convert(content)):
+        with Image.open(io.BytesIO(png)) as image:
+            alpha = np.asarray(image.convert("RGBA"))[..., 3]
+        assert alpha.tolist() in ([[0, 255]], [[128]])
+        assert b"\xff\x10" not in png
+
+
 def test_gamma_is_kept_when_pixels_are_resampled() -> None:
     """A PNG that says what its samples mean still says it after resizing, and is not called sRGB."""
     plain = encode(draw_photo(40, 30), "png")

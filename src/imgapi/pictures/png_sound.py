@@ -210,11 +210,19 @@ def _ordered(found: dict[bytes, memoryview], header: bytes) -> tuple[Chunk, ...]
         found[b"PLTE"] = found[b"PLTE"][: 3 << header[8]]
         if b"tRNS" in found:
             found[b"tRNS"] = found[b"tRNS"][: len(found[b"PLTE"]) // 3]
-    elif b"PLTE" in found:
+    else:
         # A suggested palette of a colour picture means nothing to its pixels.
-        del found[b"PLTE"]
+        found.pop(b"PLTE", None)
+        if b"tRNS" in found:
+            found[b"tRNS"] = _key_of(found[b"tRNS"], header[8])
     last = [(name, found[name]) for name in (b"PLTE", b"tRNS") if name in found]
     return (*((name, body) for name, body in found.items() if name in _COLOUR_BYTES), *last)
+
+
+def _key_of(body: memoryview, depth: int) -> memoryview:
+    """Clear the bits of a clear colour that no sample has, as decoders have to (11.3.2.1) and not all do."""
+    samples = struct.unpack(f">{len(body) // 2}H", body)
+    return memoryview(struct.pack(f">{len(samples)}H", *(sample & ((1 << depth) - 1) for sample in samples)))
 
 
 class _Animation:
