@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from imgapi.errors import UnreadableImage
+from imgapi.pictures.code_points import is_understood, profile_of
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # More chunks than any writer makes of a picture within the byte limit; beyond it, only the walk itself would cost.
@@ -67,6 +68,12 @@ class SoundPng:
         """Width and height."""
         width, height = struct.unpack(">II", self.header[:8])
         return width, height
+
+    @property
+    def coded_profile(self) -> bytes | None:
+        """The ICC profile that the code points of its colours stand for; None without any, or where they say sRGB."""
+        body = next((bytes(body) for name, body in self.ancillary if name == b"cICP"), b"")
+        return profile_of(body) if body and self.header[9] not in _GREY_TYPES else None
 
     def write(self, *, animated: bool, ancillary: tuple[Chunk, ...] | None = None) -> bytes:
         """Write the file anew, its pixels as they are; as a still picture unless `animated`."""
@@ -204,6 +211,9 @@ def _has_profile(body: memoryview, kind: int) -> bool:
 
 def _ordered(found: dict[bytes, memoryview], header: bytes) -> tuple[Chunk, ...]:
     """Put colours before the palette and transparency after it; cut entries that no pixel can mean."""
+    if is_understood(bytes(found.get(b"cICP", b""))):
+        # It outranks the other two.
+        found.pop(b"iCCP", None)
     if b"iCCP" in found:
         found.pop(b"sRGB", None)
     if header[9] == _PALETTE_TYPE:

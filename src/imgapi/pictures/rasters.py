@@ -71,9 +71,13 @@ def open_raster(content: bytes, format_name: str) -> Image.Image:
         except (SyntaxError, ValueError, LookupError, struct.error):
             # Pillow stumbles over stray bytes and odd application segments that mean nothing to the pixels.
             return JpegImagePlugin.JpegImageFile(io.BytesIO(bare_jpeg(content)))
+    coded_profile: bytes | None = None
     if format_name == "png":
-        content = read_sound(content).write(animated=False)
+        png = read_sound(content)
+        content, coded_profile = png.write(animated=False), png.coded_profile
     image = Image.open(io.BytesIO(content), formats=(_PLUGINS[format_name],))
+    if coded_profile is not None:
+        image.info["icc_profile"] = coded_profile
     key = image.info.get("transparency")
     if image.mode == "L" and isinstance(key, int) and format_name == "png":
         # Pillow stretches samples of 2 and 4 bits over 8, but not the one that is clear.
