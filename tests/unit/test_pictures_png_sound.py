@@ -15,7 +15,7 @@ from imgapi.pictures.limits import PictureLimits
 from imgapi.pictures.png_sound import has_whole_pixels, read_sound
 from imgapi.pictures.probe import probe
 from imgapi.pictures.resize import resize
-from pictures import draw_photo, encode, png_chunk
+from pictures import draw_photo, encode, exif_bytes, png_chunk
 
 LIMITS = PictureLimits()
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -136,6 +136,14 @@ def test_bits_that_no_sample_has_make_nothing_less_clear(largest: int) -> None:
             alpha = np.asarray(image.convert("RGBA"))[..., 3]
         assert alpha.tolist() in ([[0, 255]], [[128]])
         assert b"\xff\x10" not in png
+
+
+def test_an_orientation_behind_the_pixels_is_not_applied() -> None:
+    """A picture is turned by what precedes its pixels only, as browsers turn it."""
+    turned = png_chunk(b"eXIf", exif_bytes(6).removeprefix(b"Exif\x00\x00"))
+    early, late = (probe(SIGNATURE + HEADER + chunks + IEND, LIMITS) for chunks in (turned + IDAT, IDAT + turned))
+    assert (early.width, early.height, early.orientation) == (1, 2, 6)
+    assert (late.width, late.height, late.orientation) == (2, 1, 1)
 
 
 def test_gamma_is_kept_when_pixels_are_resampled() -> None:

@@ -51,7 +51,7 @@ class SoundPng:
         header: Body of IHDR.
         ancillary: Colour chunks, PLTE and tRNS in an order that is allowed.
         data: The bodies of IDAT.
-        exif: Body of eXIf, empty without one.
+        exif: Body of an eXIf before the pixels, empty without one.
         frames: Frames of the animation as far as they are consistent; none for a still picture.
         plays: Body of acTL after the number of frames.
     """
@@ -148,7 +148,8 @@ def read_sound(content: bytes) -> SoundPng:
             data.append(body)
             animation.take_default_image(body)
         elif name == b"eXIf":
-            exif = exif or bytes(body)
+            # Behind the pixels, no browser applies it (CSS Images 3, #url-metadata).
+            exif = exif or (b"" if data else bytes(body))
         elif name in _ANIMATION:
             animation.take(name, body, after_pixels=bool(data))
         elif not data and name not in found and _is_sound(name, body, header, has_palette=b"PLTE" in found):
