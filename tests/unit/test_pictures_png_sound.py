@@ -60,6 +60,8 @@ def names_of(content: bytes) -> list[bytes]:
         SIGNATURE + HEADER + IDAT[:-2],
         SIGNATURE + HEADER + IDAT + IEND + b"trailing garbage",
         SIGNATURE + HEADER + png_chunk(b"PLTE", b"abc") + IDAT + IEND,
+        SIGNATURE + HEADER + png_chunk(b"gAMA", struct.pack(">I", 1 << 31)) + IDAT + IEND,
+        SIGNATURE + HEADER + png_chunk(b"cHRM", struct.pack(">8I", *[31_270] * 7, 9_000_000)) + IDAT + IEND,
         SIGNATURE + HEADER + png_chunk(b"iCCP", b"x\x00\x00nonsense") + IDAT + IEND,
         SIGNATURE + HEADER + png_chunk(b"iCCP", b"x\x00\x00" + zlib.compress(SRGB)) + IDAT + IEND,
         SIGNATURE + HEADER + png_chunk(b"acTL", b"\xff" * 8) + IDAT + IEND,

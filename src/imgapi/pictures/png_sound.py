@@ -20,6 +20,8 @@ _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PALETTE_TYPE = 3
 _GREY_TYPES = frozenset({0, 4})
 _LAST_INTENT = 3
+# In hundred thousandths: what libpng takes for a gamma, and the most that x and y of a colour have together.
+_GAMMAS, _WHOLE = range(16, 625_000_001), 100_000
 # Length of the body where the specification fixes it, else 0.
 _COLOUR_BYTES = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"mDCV": 24, b"cLLI": 8, b"iCCP": 0, b"sBIT": 0}
 _KEY_BYTES = {0: 2, 2: 6}
@@ -189,7 +191,8 @@ def _is_sound(name: bytes, body: memoryview, header: bytes, *, has_palette: bool
     most_bits = 8 if kind == _PALETTE_TYPE else depth
     checks: dict[bytes, Callable[[], bool]] = {
         b"iCCP": lambda: _has_profile(body, kind),
-        b"gAMA": lambda: any(body),
+        b"gAMA": lambda: int.from_bytes(body, "big") in _GAMMAS,
+        b"cHRM": lambda: all(0 < y <= _WHOLE - x for x, y in struct.iter_unpack(">II", body)),
         b"sRGB": lambda: body[0] <= _LAST_INTENT,
         b"sBIT": lambda: len(body) == _SBIT_BYTES[kind] and all(0 < bits <= most_bits for bits in body),
     }
