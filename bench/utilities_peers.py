@@ -22,6 +22,7 @@ from bench.utilities_load import Ask, tree
 
 from imgapi.pictures.encode import JPEG_QUALITY
 
+ROOT = Path(__file__).parents[1]
 PEERS = Path(__file__).with_name("peers")
 CACHE = Path(__file__).with_name(".cache")
 THUMBOR = ("thumbor==7.8.0", "cairosvg==2.9.0")
@@ -128,6 +129,16 @@ def _thumbor_command(port: int, pictures: Path) -> Sequence[str]:
     return (str(program), f"--port={port}", "--ip=127.0.0.1", "--processes=2", f"--conf={path}")
 
 
+def _build_imgapi() -> None:
+    """Install what its users have: some libraries load more where those of the tests are."""
+    pins = ROOT / "constraints.txt"
+    with _built_once("imgapi", b"".join(file.read_bytes() for file in (ROOT / "pyproject.toml", pins))) as folder:
+        if folder is not None:
+            _run((sys.executable, "-m", "venv", "."), folder)
+            install = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint", str(pins))
+            _run(("bin/python", *install, "--editable", str(ROOT)), folder)
+
+
 def _build_nothing() -> None:
     """Everything is in this environment already."""
 
@@ -231,8 +242,8 @@ CONTENDERS: Sequence[Contender] = (
     Contender(
         "imgapi",
         _python_versions("imgapi", "pillow", "resvg_py", "uvicorn"),
-        _build_nothing,
-        lambda port, _pictures: (sys.executable, "-m", "imgapi", "serve", "--port", str(port)),
+        _build_imgapi,
+        lambda port, _pictures: (str(CACHE / "imgapi" / "bin" / "imgapi"), "serve", "--port", str(port)),
         lambda _port, pictures: {"IMGAPI_DATA_DIR": str(pictures.parent / "imgapi"), "DASHSCOPE_API_KEY": ""},
         _ask_imgapi,
     ),
