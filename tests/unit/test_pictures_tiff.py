@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from imgapi.errors import UnreadableImage
+from imgapi.errors import ImageTooLarge, UnreadableImage
 from imgapi.pictures.convert import convert_to_png
 from imgapi.pictures.limits import PictureLimits
 from imgapi.pictures.probe import probe
@@ -339,3 +339,27 @@ def test_a_directory_that_contradicts_itself_is_refused(tags: dict[int, tuple[in
     """Blocks without size and pixels that are not there are the caller's error."""
     with pytest.raises(UnreadableImage):
         converted(tiff_of(blocks, samples=3, bits=16, tags=tags))
+
+
+def said_twice(first: int, then: int, *, kinds: tuple[int, int] = (4, 4)) -> bytes:
+    """Write a TIFF whose directory says its width twice, in number formats of TIFF 6.0."""
+    content = tiff_of([bytes(240)], samples=1, bits=8, tags={256: (first,), 65_000: (then,)})
+    # Only the second entry is known by its number alone.
+    place = content.index(struct.pack("<HHI", 65_000, 4, 1))
+    content = content[:place] + struct.pack("<HH", 256, kinds[1]) + content[place + 4 :]
+    return content.replace(struct.pack("<HHI", 256, 4, 1), struct.pack("<HHI", 256, kinds[0], 1), 1)
+
+
+def test_a_width_said_twice_is_the_first() -> None:
+    """The size that is checked and told is the one that is decoded."""
+    assert probe(said_twice(20, 5), LIMITS).width == 20
+    resized = resize(said_twice(20, 5), min_dim=1, max_dim=100, limits=LIMITS, svg_renderer="resvg")
+    assert (resized.width, resized.height) == (20, 12)
+    with pytest.raises(ImageTooLarge):
+        probe(said_twice(60_000, 20), LIMITS)
+
+
+def test_a_width_in_a_kind_that_decoders_skip_is_none() -> None:
+    """They would take the next, which may be larger than what was checked."""
+    with pytest.raises(UnreadableImage):
+        probe(said_twice(20, 60_000, kinds=(18, 4)), LIMITS)

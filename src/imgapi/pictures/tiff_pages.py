@@ -18,7 +18,8 @@ _NUMBERS = frozenset(
         *(_TILE_COUNTS, _EXTRA_SAMPLES, _SAMPLE_FORMAT, _PROFILE),
     }
 )
-_KINDS = {1: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q", 18: "Q"}
+# A size in a kind that Pillow skips, such as 18, would be another to it.
+_KINDS = {1: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q"}
 # More strips than rows of the largest picture in its largest number of planes can't be.
 _MAX_VALUES = 1_000_000
 
@@ -99,7 +100,8 @@ def read_pages(content: bytes, *, whole: bool = False) -> Iterator[TiffPage]:
         tags: dict[int, tuple[int, ...]] = {}
         for at in range(offset, offset + entries * step, step):
             tag, kind, count, value = struct.unpack_from(order + entry_layout, content, at)
-            if tag in _NUMBERS:
+            # Of a tag that comes twice the first counts, as for those that decode the pixels.
+            if tag in _NUMBERS and tag not in tags:
                 tags[tag] = _values(content, order, kind, count if whole or tag == _BITS else min(count, 1), value)
         yield _page(tags, order, place, is_big=big)
         # A file may end without the pointer that ends the chain.
