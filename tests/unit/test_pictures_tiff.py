@@ -3,6 +3,7 @@
 import io
 import math
 import struct
+import zlib
 
 import numpy as np
 import numpy.typing as npt
@@ -363,3 +364,21 @@ def test_a_width_in_a_kind_that_decoders_skip_is_none() -> None:
     """They would take the next, which may be larger than what was checked."""
     with pytest.raises(UnreadableImage):
         probe(said_twice(20, 60_000, kinds=(18, 4)), LIMITS)
+
+
+def test_what_samples_are_is_read_where_it_lies() -> None:
+    """Three sample formats don't fit into their entry, and where they lie, which stands there instead, is no format."""
+    numbers = numbers_of(3, 255)
+    block = zlib.compress(rows_of(numbers, "u1"))
+
+    def with_formats(surplus: int) -> tuple[bytes, int]:
+        content = tiff_of([block + bytes(surplus)], samples=3, bits=8, tags={339: (0x10001, 1)}, packed_already=True)
+        place = content.index(struct.pack("<HHI", 339, 4, 2))
+        (offset,) = struct.unpack_from("<I", content, place + 8)
+        return content[:place] + struct.pack("<HHI", 339, 3, 3) + content[place + 8 :], offset
+
+    # 6 would be complex numbers, as far as the lower half of the offset goes.
+    _, offset = with_formats(0)
+    content, offset = with_formats(65_536 + 6 - offset)
+    assert offset == 65_536 + 6
+    assert np.array_equal(converted(content), numbers)

@@ -102,7 +102,7 @@ def read_pages(content: bytes, *, whole: bool = False) -> Iterator[TiffPage]:
             tag, kind, count, value = struct.unpack_from(order + entry_layout, content, at)
             # Of a tag that comes twice the first counts, as for those that decode the pixels.
             if tag in _NUMBERS and tag not in tags:
-                tags[tag] = _values(content, order, kind, count if whole or tag == _BITS else min(count, 1), value)
+                tags[tag] = _values(content, order, kind, count, value, count if whole or tag == _BITS else 1)
         yield _page(tags, order, place, is_big=big)
         # A file may end without the pointer that ends the chain.
         end = offset + entries * step
@@ -117,16 +117,16 @@ def beginning_at(content: bytes, page: TiffPage) -> bytes:
     return content[:4] + struct.pack(order + "I", page.place) + content[8:]
 
 
-def _values(content: bytes, order: str, kind: int, count: int, value: bytes) -> tuple[int, ...]:
-    """Read a tag's values, which lie in the entry itself where they fit and elsewhere in the file where not."""
+def _values(content: bytes, order: str, kind: int, count: int, value: bytes, wanted: int) -> tuple[int, ...]:
+    """Read a tag's first values, which all lie in the entry itself if they fit and elsewhere in the file if not."""
     layout = _KINDS.get(kind)
     if layout is None or not 0 < count <= _MAX_VALUES:
         return ()
-    size = count * struct.calcsize(layout)
-    if size <= len(value):
-        return struct.unpack_from(f"{order}{count}{layout}", value)
+    read = f"{order}{min(count, wanted)}{layout}"
+    if count * struct.calcsize(layout) <= len(value):
+        return struct.unpack_from(read, value)
     (offset,) = struct.unpack(order + ("Q" if len(value) == 8 else "I"), value)  # noqa: PLR2004 - BigTIFF's pointers
-    return struct.unpack_from(f"{order}{count}{layout}", content, offset)
+    return struct.unpack_from(read, content, offset)
 
 
 def _page(tags: dict[int, tuple[int, ...]], order: str, place: int, *, is_big: bool) -> TiffPage:
