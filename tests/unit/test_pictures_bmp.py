@@ -46,9 +46,17 @@ def test_a_palette_of_odd_size_is_read(entries: int) -> None:
 
 def test_pixels_said_to_begin_in_the_palette_leave_it_whole() -> None:
     """Where the pixels begin does not cut the palette, as old writers and other decoders have it."""
-    content = bytearray(bmp_of((1, 1), 8, b"\x01\x00\x00\x00", palette=palette_of(RED, (0, 0, 1))))
+    content = bytearray(bmp_of((1, 1), 8, b"", palette=palette_of(RED, (0, 0, 1))))
     struct.pack_into("<I", content, 10, 14 + 40 + 4)
     assert pixels_of(bytes(content))[0, 0, :3].tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize(("compression", "row"), [(0, b"\x01\x00\x00\x00"), (0, b"\x01"), (1, b"\x01\x01\x00\x01")])
+def test_pixels_that_end_the_file_behind_the_palette_begin_there(compression: int, row: bytes) -> None:
+    """Some writers forget the palette when they say where the pixels begin; the file's size tells."""
+    content = bytearray(bmp_of((1, 1), 8, row, compression=compression, palette=palette_of(BLUE, RED)))
+    struct.pack_into("<I", content, 10, 14 + 40)
+    assert pixels_of(bytes(content))[0, 0].tolist() == [*RED, 255]
 
 
 def test_a_palette_of_more_than_256_colours_loses_its_surplus() -> None:

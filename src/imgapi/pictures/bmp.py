@@ -32,6 +32,7 @@ _DEPTHS = {
     _ALPHABITFIELDS: (16, 32),
 }
 _EMBEDDED = {_JPEG: "jpeg", _PNG: "png"}
+_UNCODED = frozenset({_RGB, _BITFIELDS, _ALPHABITFIELDS})
 _DEFAULT_MASKS = {16: (0x7C00, 0x03E0, 0x001F, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
 _PALETTE_BITS = 8
 _BAND_ROWS = 256
@@ -99,7 +100,9 @@ def read_header(content: bytes) -> BmpHeader:
             f"the bmp picture says it is {width}x{height} pixels of {bits} bits in coding {stated}, which can't be",
         )
     masks, end = _read_masks(content, length, bits, compression)
-    palette, data_offset = _read_palette(content, length, bits, end, data_offset)
+    palette, end = _read_palette(content, length, bits, end)
+    if not data_offset or (data_offset < end and _ends_with_pixels(content, end, (width, height, bits), compression)):
+        data_offset = end
     return BmpHeader(
         width,
         abs(height),
@@ -131,18 +134,29 @@ def _read_masks(content: bytes, length: int, bits: int, compression: int) -> tup
     return (masks[0], masks[1], masks[2], masks[3]), end if length >= _WITH_MASKS else end + 4 * count
 
 
-def _read_palette(content: bytes, length: int, bits: int, start: int, data_offset: int) -> tuple[bytes, int]:
-    """Read the colours; tell where the pixels begin, after them if the file does not say."""
+def _read_palette(content: bytes, length: int, bits: int, start: int) -> tuple[bytes, int]:
+    """Read the colours, and tell where they end."""
     entry = 3 if length == _CORE else 4
     stated = struct.unpack_from("<I", content, 46)[0] if length >= _WITH_COLOURS else 0
     if not 0 < bits <= _PALETTE_BITS:
-        return b"", data_offset or start
+        return b"", start
     count = min(stated or 1 << bits, 1 << bits)
     # A short palette without its length, or pixels said to begin in it: what follows then counts as colours too.
     raw = content[start : start + count * entry]
     whole = len(raw) // entry * entry
     colours = np.frombuffer(raw[:whole], np.uint8).reshape(-1, entry)[:, 2::-1]
-    return colours.tobytes(), data_offset or start + count * entry
+    return colours.tobytes(), start + count * entry
+
+
+def _ends_with_pixels(content: bytes, start: int, size: tuple[int, int, int], compression: int) -> bool:
+    """Tell whether pixels that begin there would be the rest of the file; the last row may lack its padding."""
+    width, height, bits = size
+    used = (width * bits + 7) // 8
+    stride = (used + 3) // 4 * 4
+    whole = stride * abs(height)
+    if compression not in _UNCODED:
+        whole = used = stride = int.from_bytes(content[34:38], "little")
+    return whole - (stride - used) <= len(content) - start <= whole
 
 
 def _read_profile(content: bytes) -> bytes | None:
