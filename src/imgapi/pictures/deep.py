@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from imgapi.errors import UnreadableImage
-from imgapi.pictures import tiff_samples
+from imgapi.pictures import tiff_pages, tiff_samples
 from imgapi.pictures.chunks import state_colours
 from imgapi.pictures.colour import as_srgb, is_profile_of
 from imgapi.pictures.encode import StatedColours
@@ -41,7 +41,7 @@ def decode_deep(content: bytes, info: "PictureInfo", page: int = 0) -> DeepPixel
     if info.format != "tiff":
         return _decode_png(content, info)
     with decoding("tiff"):
-        directory = tiff_samples.page_at(content, page)
+        directory = tiff_pages.page_at(content, page)
         if not tiff_samples.is_needed(directory) or tiff_samples.mode_of(directory) not in _COLOUR_MODES:
             return None
         if tiff_samples.mode_of(directory) == "CMYK" and directory.profile:
@@ -59,7 +59,7 @@ def deep_profile(content: bytes, info: "PictureInfo", page: int = 0) -> bytes | 
     with decoding(info.format):
         is_tiff = info.format == "tiff"
         profile: bytes | None = (
-            tiff_samples.profile_of(tiff_samples.page_at(content, page))
+            tiff_samples.profile_of(tiff_pages.page_at(content, page))
             if is_tiff
             else open_raster(content, info.format).info.get("icc_profile")
         )
@@ -100,7 +100,7 @@ def decode_odd_tiff(content: bytes, page: int) -> Image.Image | None:
 
     Its ICC profile is in `info["icc_profile"]`; inks with alpha come as RGBA, their profile applied.
     """
-    directory = tiff_samples.page_at(content, page)
+    directory = tiff_pages.page_at(content, page)
     if not tiff_samples.is_needed(directory):
         return None
     samples = orient_deep(tiff_samples.decode(content, directory), directory.orientation)

@@ -6,6 +6,9 @@ Source: TIFF 6.0; the BigTIFF layout of libtiff.
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
+from struct import Struct
+from typing import NamedTuple
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _STRIP_COUNTS, _PLANAR = 273, 274, 277, 278, 279, 284
@@ -73,40 +76,68 @@ class TiffPage:
     profile: bytes
 
 
-def read_pages(content: bytes, *, whole: bool = False) -> Iterator[TiffPage]:
-    """Walk the pages of a file in order; a chain that comes back to itself ends there.
+class _Layout(NamedTuple):
+    """How directories are written: byte order, and the forms of their length, their entries and their pointers."""
 
-    Args:
-        content: A TIFF.
-        whole: Read where the pixels lie as well, not only what they are.
+    order: str
+    length: Struct
+    entry: Struct
+    pointer: Struct
+    is_big: bool
+
+
+def read_pages(content: bytes) -> Iterator[TiffPage]:
+    """Walk the pages of a file in order, without where their pixels lie; a chain that comes back to itself ends there.
 
     Raises:
         EOFError: A directory lies beyond the end of the file.
         struct.error: Likewise.
     """
+    for place in _places(content):
+        yield _read_page(content, place, whole=False)
+
+
+def page_at(content: bytes, number: int) -> TiffPage:
+    """Read all of the directory of a page, 0 being the first; EOFError when there are fewer."""
+    place = next(islice(_places(content), number, None), None)
+    if place is None:
+        raise EOFError
+    return _read_page(content, place, whole=True)
+
+
+def _layout_of(content: bytes) -> _Layout:
     order = "<" if content.startswith(b"II") else ">"
-    big = content[2:4] in (b"+\x00", b"\x00+")
-    count_layout, entry_layout, next_layout = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
-    (offset,) = struct.unpack_from(order + next_layout, content, 8 if big else 4)
+    is_big = content[2:4] in (b"+\x00", b"\x00+")
+    length, entry, pointer = (Struct(order + form) for form in (("Q", "HHQ8s", "Q") if is_big else ("H", "HHI4s", "I")))
+    return _Layout(order, length, entry, pointer, is_big)
+
+
+def _places(content: bytes) -> Iterator[int]:
+    """Tell where directories begin; none of their entries is read, so that a late page costs little."""
+    layout = _layout_of(content)
+    (place,) = layout.pointer.unpack_from(content, 8 if layout.is_big else 4)
     seen: set[int] = set()
-    while offset and offset not in seen:
-        seen.add(offset)
-        place = offset
-        (entries,) = struct.unpack_from(order + count_layout, content, offset)
-        offset += struct.calcsize(count_layout)
-        step = struct.calcsize(order + entry_layout)
-        if offset + entries * step > len(content):
+    while place and place not in seen:
+        seen.add(place)
+        end = place + layout.length.size + layout.length.unpack_from(content, place)[0] * layout.entry.size
+        if end > len(content):
             raise EOFError
-        tags: dict[int, tuple[int, ...]] = {}
-        for at in range(offset, offset + entries * step, step):
-            tag, kind, count, value = struct.unpack_from(order + entry_layout, content, at)
-            # Of a tag that comes twice the first counts, as for those that decode the pixels.
-            if tag in _NUMBERS and tag not in tags:
-                tags[tag] = _values(content, order, kind, count, value, count if whole or tag == _BITS else 1)
-        yield _page(tags, order, place, is_big=big)
+        yield place
         # A file may end without the pointer that ends the chain.
-        end = offset + entries * step
-        (offset,) = struct.unpack_from(order + next_layout, content.ljust(end + 8, b"\x00")[end:])
+        (place,) = layout.pointer.unpack(content[end : end + layout.pointer.size].ljust(layout.pointer.size, b"\x00"))
+
+
+def _read_page(content: bytes, place: int, *, whole: bool) -> TiffPage:
+    layout = _layout_of(content)
+    (count,) = layout.length.unpack_from(content, place)
+    start = place + layout.length.size
+    tags: dict[int, tuple[int, ...]] = {}
+    for at in range(start, start + count * layout.entry.size, layout.entry.size):
+        tag, kind, size, value = layout.entry.unpack_from(content, at)
+        # Of a tag that comes twice the first counts, as for those that decode the pixels.
+        if tag in _NUMBERS and tag not in tags:
+            tags[tag] = _values(content, layout.order, kind, size, value, size if whole or tag == _BITS else 1)
+    return _page(tags, layout.order, place, is_big=layout.is_big)
 
 
 def beginning_at(content: bytes, page: TiffPage) -> bytes:

@@ -6,7 +6,6 @@ them; what the bytes mean is worked out here.
 
 import io
 import struct
-from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,7 @@ from PIL import Image, TiffImagePlugin
 
 from imgapi.errors import ImageTooLarge, UnreadableImage
 from imgapi.pictures import tiff_lab
-from imgapi.pictures.tiff_pages import TiffPage, read_pages
+from imgapi.pictures.tiff_pages import TiffPage
 
 # H×W×samples of a pixel, 0..65535
 Samples = npt.NDArray[np.uint16]
@@ -124,14 +123,6 @@ def has_alpha(page: TiffPage) -> bool:
         return False
     # Without a word on it, a fourth sample is alpha; said to mean nothing, it is none.
     return not page.extra_samples or page.extra_samples[0] != _NO_ALPHA
-
-
-def page_at(content: bytes, number: int) -> TiffPage:
-    """Read the directory of a page, 0 being the first; EOFError when there are fewer."""
-    page = next(islice(read_pages(content, whole=True), number, None), None)
-    if page is None:
-        raise EOFError
-    return page
 
 
 def decode(content: bytes, page: TiffPage) -> Samples:
