@@ -1,12 +1,15 @@
 """TIFFs of many pages, and what their directories may cost."""
 
 import io
+import struct
 import time
 
+import pytest
 from PIL import Image
 
 from imgapi.pictures.convert import convert_to_png
 from imgapi.pictures.limits import PictureLimits
+from pictures import swapped_profile, tiff_of
 
 LIMITS = PictureLimits()
 
@@ -25,3 +28,38 @@ def test_a_late_page_costs_no_more_than_an_early_one() -> None:
     begun = time.process_time()
     assert len(convert_to_png(content, all_frames=True, limits=LIMITS, svg_renderer="resvg").frames) == 90
     assert time.process_time() - begun < 3
+
+
+def long_lists_of(pages: int) -> bytes:
+    """Write pages of one 16-bit pixel, which share a list of a million numbers in every tag that may have one."""
+    numbers = struct.pack("<I", 8) * 1_000_000
+    content = bytearray(b"II*\x00" + bytes(4) + numbers)
+    pointer_at = 4
+    single = {256: 1, 257: 1, 258: 16, 259: 1, 262: 0, 273: 8, 277: 1, 278: 1, 279: 2}
+    for _ in range(pages):
+        struct.pack_into("<I", content, pointer_at, len(content))
+        entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in single.items()]
+        entries += [struct.pack("<HHII", tag, 4, 1_000_000, 8) for tag in (284, 317, 320, 338, 339, 34_675)]
+        content += struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+        pointer_at = len(content) - 4
+    return bytes(content)
+
+
+def test_lists_longer_than_they_can_mean_are_not_read() -> None:
+    """A page has no more blocks than samples, and other tags few values: lists that many pages share cost little."""
+    content = long_lists_of(30)
+    begun = time.process_time()
+    assert len(convert_to_png(content, all_frames=True, limits=LIMITS, svg_renderer="resvg").frames) == 30
+    assert time.process_time() - begun < 1
+
+
+@pytest.mark.parametrize("size", [200_000, 1_200_000])
+def test_a_large_profile_is_kept(size: int) -> None:
+    """Profiles of printing conditions have a million bytes or more."""
+    profile = swapped_profile().ljust(size, b"\x00")
+    numbers = struct.unpack(f"<{size // 4}I", profile)
+    content = tiff_of([bytes(range(240)) * 6], samples=3, bits=16, tags={34_675: numbers})
+    content = content.replace(struct.pack("<HHI", 34_675, 4, size // 4), struct.pack("<HHI", 34_675, 7, size))
+    converted = convert_to_png(content, all_frames=False, limits=LIMITS, svg_renderer="resvg")
+    with Image.open(io.BytesIO(converted.frames[0])) as image:
+        assert len(image.info["icc_profile"]) == size

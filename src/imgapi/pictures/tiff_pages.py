@@ -3,6 +3,7 @@
 Source: TIFF 6.0; the BigTIFF layout of libtiff.
 """
 
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,8 +24,12 @@ _NUMBERS = frozenset(
 )
 # A size in a kind that Pillow skips, such as 18, would be another to it.
 _KINDS = {1: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q"}
+# Of other tags a single value is meant.
+_MOST_VALUES = {_BITS: 256, _EXTRA_SAMPLES: 256, _COLOUR_MAP: 3 * 65_536}
+_BLOCK_TAGS = frozenset({_STRIP_OFFSETS, _STRIP_COUNTS, _TILE_OFFSETS, _TILE_COUNTS})
 # More strips than rows of the largest picture in its largest number of planes can't be.
-_MAX_VALUES = 1_000_000
+_MAX_BLOCKS = 1_000_000
+_MAX_PROFILE_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,14 @@ class _Layout(NamedTuple):
     is_big: bool
 
 
+class _Entry(NamedTuple):
+    """What a directory says of a tag: the kind and the number of its values, and these or their place in the file."""
+
+    kind: int
+    number: int
+    value: bytes
+
+
 def read_pages(content: bytes) -> Iterator[TiffPage]:
     """Walk the pages of a file in order, without where their pixels lie; a chain that comes back to itself ends there.
 
@@ -131,13 +144,23 @@ def _read_page(content: bytes, place: int, *, whole: bool) -> TiffPage:
     layout = _layout_of(content)
     (count,) = layout.length.unpack_from(content, place)
     start = place + layout.length.size
-    tags: dict[int, tuple[int, ...]] = {}
+    entries: dict[int, _Entry] = {}
     for at in range(start, start + count * layout.entry.size, layout.entry.size):
-        tag, kind, size, value = layout.entry.unpack_from(content, at)
+        tag, *entry = layout.entry.unpack_from(content, at)
         # Of a tag that comes twice the first counts, as for those that decode the pixels.
-        if tag in _NUMBERS and tag not in tags:
-            tags[tag] = _values(content, layout.order, kind, size, value, size if whole or tag == _BITS else 1)
-    return _page(tags, layout.order, place, is_big=layout.is_big)
+        if tag in _NUMBERS and tag not in entries:
+            entries[tag] = _Entry(*entry)
+    tags = {
+        tag: _values(content, layout.order, entry, _MOST_VALUES.get(tag, 1) if whole or tag == _BITS else 1)
+        for tag, entry in entries.items()
+    }
+    if not whole:
+        return _page(tags, layout, place, b"")
+    # No block holds less than a sample.
+    blocks = math.prod(max(tags.get(tag, ()), default=1) for tag in (_WIDTH, _HEIGHT, _SAMPLES))
+    for tag in _BLOCK_TAGS & entries.keys():
+        tags[tag] = _values(content, layout.order, entries[tag], min(blocks, _MAX_BLOCKS))
+    return _page(tags, layout, place, _profile(content, layout.order, entries.get(_PROFILE)))
 
 
 def beginning_at(content: bytes, page: TiffPage) -> bytes:
@@ -148,19 +171,30 @@ def beginning_at(content: bytes, page: TiffPage) -> bytes:
     return content[:4] + struct.pack(order + "I", page.place) + content[8:]
 
 
-def _values(content: bytes, order: str, kind: int, count: int, value: bytes, wanted: int) -> tuple[int, ...]:
+def _values(content: bytes, order: str, entry: _Entry, most: int) -> tuple[int, ...]:
     """Read a tag's first values, which all lie in the entry itself if they fit and elsewhere in the file if not."""
-    layout = _KINDS.get(kind)
-    if layout is None or not 0 < count <= _MAX_VALUES:
+    layout = _KINDS.get(entry.kind)
+    if layout is None or not entry.number:
         return ()
-    read = f"{order}{min(count, wanted)}{layout}"
-    if count * struct.calcsize(layout) <= len(value):
-        return struct.unpack_from(read, value)
-    (offset,) = struct.unpack(order + ("Q" if len(value) == 8 else "I"), value)  # noqa: PLR2004 - BigTIFF's pointers
-    return struct.unpack_from(read, content, offset)
+    read = f"{order}{min(entry.number, most)}{layout}"
+    if entry.number * struct.calcsize(layout) <= len(entry.value):
+        return struct.unpack_from(read, entry.value)
+    return struct.unpack_from(read, content, _place_in(entry, order))
 
 
-def _page(tags: dict[int, tuple[int, ...]], order: str, place: int, *, is_big: bool) -> TiffPage:
+def _place_in(entry: _Entry, order: str) -> int:
+    place: int = struct.unpack(order + ("Q" if len(entry.value) == 8 else "I"), entry.value)[0]  # noqa: PLR2004 - BigTIFF's pointers
+    return place
+
+
+def _profile(content: bytes, order: str, entry: _Entry | None) -> bytes:
+    if entry is None or _KINDS.get(entry.kind) != "B" or not len(entry.value) < entry.number <= _MAX_PROFILE_BYTES:
+        return b""
+    place = _place_in(entry, order)
+    return content[place : place + entry.number]
+
+
+def _page(tags: dict[int, tuple[int, ...]], layout: _Layout, place: int, profile: bytes) -> TiffPage:
     def one(tag: int, otherwise: int) -> int:
         values = tags.get(tag, ())
         return values[0] if values else otherwise
@@ -189,7 +223,7 @@ def _page(tags: dict[int, tuple[int, ...]], order: str, place: int, *, is_big: b
         is_tiled=is_tiled,
         offsets=tags.get(_TILE_OFFSETS if is_tiled else _STRIP_OFFSETS, ()),
         counts=tags.get(_TILE_COUNTS if is_tiled else _STRIP_COUNTS, ()),
-        little_endian=order == "<",
-        is_big=is_big,
-        profile=bytes(tags.get(_PROFILE, ())) if tags.get(_PROFILE) and max(tags[_PROFILE]) < 256 else b"",  # noqa: PLR2004 - bytes
+        little_endian=layout.order == "<",
+        is_big=layout.is_big,
+        profile=profile,
     )
