@@ -86,6 +86,19 @@ def test_floats_from_0_to_1_fill_the_range(predicted: bool) -> None:  # noqa: FB
     assert np.abs(converted(content).astype(int) - numbers).max() <= 1
 
 
+@pytest.mark.parametrize(("white", "samples"), [(1, 3), (1, 4), (255, 3), (65_535, 3)])
+def test_float_colours_brighter_than_white_darken_nothing(white: int, samples: int) -> None:
+    """Light beyond 1 is clipped and leaves the rest as it is; brighter colours are 8 or 16 bits by their average."""
+    numbers = numbers_of(samples)
+    floats = (numbers / 65_535 * white).astype("<f4")
+    floats[0, 0, :3] = 3 * white if white == 1 else white
+    numbers[0, 0, :3] = 65_535
+    content = tiff_of(
+        [floats.tobytes()], samples=samples, bits=32, tags={339: (3,)} | ({338: (2,)} if samples == 4 else {})
+    )
+    assert np.abs(converted(content).astype(int) - numbers).max() <= 1
+
+
 @pytest.mark.parametrize("bits", [10, 12, 14])
 @pytest.mark.parametrize("samples", [1, 3])
 def test_odd_depths_are_scaled(bits: int, samples: int) -> None:

@@ -310,6 +310,8 @@ def _odd_numbers(rows: _Bytes, count: int, depth: int, *, little_endian: bool) -
 def _to_16_bit(numbers: _Numbers, depth: int, sample_format: int) -> Samples:
     if sample_format == _FLOAT:
         finite = np.nan_to_num(numbers.astype(np.float32), nan=0, posinf=0, neginf=0)
+        if finite.shape[2] >= 3:  # noqa: PLR2004 - colours
+            return np.concatenate((_float_colours(finite[..., :3]), _float_colours(finite[..., 3:])), axis=2)
         highest = float(finite.max(initial=0))
         scale = _FULL if highest <= 1 else 1 if highest <= _FULL else _FULL / highest
         return np.asarray(np.rint(np.clip(finite * np.float32(scale), 0, _FULL)), np.uint16)
@@ -327,6 +329,14 @@ def _to_16_bit(numbers: _Numbers, depth: int, sample_format: int) -> Samples:
         return np.asarray(numbers >> np.array(depth - 16, numbers.dtype), np.uint16)
     highest = (1 << depth) - 1
     return np.asarray((numbers.astype(np.uint32) * _FULL + highest // 2) // highest, np.uint16)
+
+
+def _float_colours(values: npt.NDArray[np.float32]) -> Samples:
+    """Let 1 be white and clip what is brighter, as image editors do; if most is brighter, 255 or more is white."""
+    light = np.maximum(values, 0)
+    average, highest = (float(light.mean()), float(light.max())) if light.size else (0, 0)
+    white = 1 if average <= 1 else 255 if average <= 255 else max(_FULL, highest)  # noqa: PLR2004 - whites
+    return np.asarray(np.rint(np.minimum(light * np.float32(_FULL / white), _FULL)), np.uint16)
 
 
 def _through_palette(numbers: _Numbers, page: TiffPage) -> Samples:
