@@ -1,15 +1,16 @@
-"""TIFFs of many pages, and what their directories may cost."""
+"""TIFFs of many pages and tiles, and what these may cost."""
 
 import io
 import struct
 import time
+import zlib
 
 import pytest
 from PIL import Image
 
 from imgapi.pictures.convert import convert_to_png
 from imgapi.pictures.limits import PictureLimits
-from pictures import swapped_profile, tiff_of
+from pictures import read_deep, swapped_profile, tiff_of
 
 LIMITS = PictureLimits()
 
@@ -63,3 +64,19 @@ def test_a_large_profile_is_kept(size: int) -> None:
     converted = convert_to_png(content, all_frames=False, limits=LIMITS, svg_renderer="resvg")
     with Image.open(io.BytesIO(converted.frames[0])) as image:
         assert len(image.info["icc_profile"]) == size
+
+
+def test_narrow_tiles_of_odd_depths_cost_little_more_than_strips() -> None:
+    """Thousands of tiles of 12-bit samples are not read row by row of each."""
+    packed = [zlib.compress(bytes((tile % 256, 0, tile % 256)) * 128) for tile in range(64 * 64)]
+    tiles = tiff_of(packed, samples=1, bits=12, size=(1024, 1024), tags={322: (16,), 323: (16,)}, packed_already=True)
+    strips = tiff_of([bytes(1024 * 1536)], samples=1, bits=12, size=(1024, 1024))
+    seconds = []
+    for content in (strips, tiles):
+        begun = time.process_time()
+        converted = convert_to_png(content, all_frames=False, limits=LIMITS, svg_renderer="resvg")
+        seconds.append(time.process_time() - begun)
+    assert seconds[1] < 12 * seconds[0]
+    # The first and the second sample of three bytes, of the second tile in the second row.
+    shown = read_deep(converted.frames[0])[17, 16:18]
+    assert shown.tolist() == [((65 << 4) * 65_535 + 2047) // 4095, (65 * 65_535 + 2047) // 4095]

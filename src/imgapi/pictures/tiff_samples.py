@@ -38,6 +38,7 @@ _DIFFERENCES, _FLOAT_DIFFERENCES = 2, 3
 _PREMULTIPLIED, _NO_ALPHA = 1, 0
 _LOWEST_FIRST, _NOT_COMPRESSED = 2, 1
 _MAX_RAW_BYTES = 512 * 1024 * 1024
+_BAND_NUMBERS = 65536
 
 # libtiff turns luminances into 8 bits a sample when asked for such; Pillow only has to let it.
 TiffImagePlugin.OPEN_INFO[b"II", 32844, (1,), 1, (8,), ()] = ("L", "L")
@@ -298,12 +299,14 @@ def _undo_float_differences(rows: _Bytes, samples: int, size: int) -> _Bytes:
 def _odd_numbers(rows: _Bytes, count: int, depth: int, *, little_endian: bool) -> npt.NDArray[np.uint32]:
     """Read numbers of any depth, packed bit by bit with the highest first; whole bytes in the file's order."""
     read = np.empty((len(rows), count), np.uint32)
-    for number, row in enumerate(rows):
-        bits = np.unpackbits(row, count=count * depth).reshape(count, depth)
+    # Rows of a narrow tile are too short to be worth a turn each.
+    band_rows = max(1, _BAND_NUMBERS // count)
+    for top in range(0, len(rows), band_rows):
+        bits = np.unpackbits(rows[top : top + band_rows], axis=1, count=count * depth)
         if little_endian and not depth % 8:
-            bits = bits.reshape(count, -1, 8)[:, ::-1].reshape(count, depth)
-        packed = np.packbits(np.pad(bits[:, :32], ((0, 0), (32 - min(depth, 32), 0))), axis=1)
-        read[number] = packed.view(">u4")[:, 0]
+            bits = bits.reshape(-1, depth // 8, 8)[:, ::-1]
+        padded = np.pad(bits.reshape(-1, depth)[:, :32], ((0, 0), (32 - min(depth, 32), 0)))
+        read[top : top + band_rows] = np.packbits(padded, axis=1).view(">u4").reshape(-1, count)
     return read
 
 
