@@ -313,11 +313,8 @@ def _odd_numbers(rows: _Bytes, count: int, depth: int, *, little_endian: bool) -
 def _to_16_bit(numbers: _Numbers, depth: int, sample_format: int) -> Samples:
     if sample_format == _FLOAT:
         finite = np.nan_to_num(numbers.astype(np.float32), nan=0, posinf=0, neginf=0)
-        if finite.shape[2] >= 3:  # noqa: PLR2004 - colours
-            return np.concatenate((_float_colours(finite[..., :3]), _float_colours(finite[..., 3:])), axis=2)
-        highest = float(finite.max(initial=0))
-        scale = _FULL if highest <= 1 else 1 if highest <= _FULL else _FULL / highest
-        return np.asarray(np.rint(np.clip(finite * np.float32(scale), 0, _FULL)), np.uint16)
+        colours = 3 if finite.shape[2] >= 3 else 1  # noqa: PLR2004 - of RGB
+        return np.concatenate((_light(finite[..., :colours]), _light(finite[..., colours:])), axis=2)
     if sample_format == _SIGNED:
         # Below zero there is nothing to show.
         signed = numbers.astype(f"i{numbers.dtype.itemsize}") if depth in (8, 16, 32, 64) else numbers.astype(np.int64)
@@ -334,7 +331,7 @@ def _to_16_bit(numbers: _Numbers, depth: int, sample_format: int) -> Samples:
     return np.asarray((numbers.astype(np.uint32) * _FULL + highest // 2) // highest, np.uint16)
 
 
-def _float_colours(values: npt.NDArray[np.float32]) -> Samples:
+def _light(values: npt.NDArray[np.float32]) -> Samples:
     """Let 1 be white and clip what is brighter, as image editors do; if most is brighter, 255 or more is white."""
     light = np.maximum(values, 0)
     average, highest = (float(light.mean()), float(light.max())) if light.size else (0, 0)
