@@ -5,13 +5,16 @@ an animation counts as far as it is consistent. Pillow and strict readers refuse
 """
 
 import struct
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+from zlib_ng import zlib_ng
 
 from imgapi.errors import UnreadableImage
 from imgapi.pictures.code_points import is_understood, profile_of
 
+# The library's types call it an exception, not a kind of them.
+_INFLATE_ERROR: type[Exception] = zlib_ng.error  # type: ignore[assignment]
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # More chunks than any writer makes of a picture within the byte limit; beyond it, only the walk itself would cost.
 MAX_CHUNKS = 100_000
@@ -102,7 +105,11 @@ class SoundPng:
 
 def chunk_bytes(name: bytes, body: bytes | memoryview) -> bytes:
     """Write one chunk with its CRC."""
-    return b"".join((struct.pack(">I", len(body)), name, body, struct.pack(">I", zlib.crc32(body, zlib.crc32(name)))))
+    return b"".join((struct.pack(">I", len(body)), name, body, struct.pack(">I", _checksum(name, body))))
+
+
+def _checksum(name: bytes, body: bytes | memoryview) -> int:
+    return zlib_ng.crc32(body, zlib_ng.crc32(name))
 
 
 def _chunks(content: bytes) -> Iterator[Chunk]:
@@ -122,7 +129,7 @@ def _chunks(content: bytes) -> Iterator[Chunk]:
             if name == b"IDAT":
                 yield name, body
             return
-        if struct.unpack_from(">I", content, end)[0] == zlib.crc32(body, zlib.crc32(name)):
+        if struct.unpack_from(">I", content, end)[0] == _checksum(name, body):
             yield name, body
         elif name in _CRITICAL:
             raise UnreadableImage(f"the png picture is damaged: the checksum of its {name.decode()} chunk is wrong")
@@ -203,10 +210,10 @@ def _has_profile(body: memoryview, kind: int) -> bool:
     name, _, packed = bytes(body).partition(b"\x00")
     if not 0 < len(name) < 80 or packed[:1] != b"\x00":  # noqa: PLR2004 - the longest keyword has 79 letters
         return False
-    inflate = zlib.decompressobj()
+    inflate = zlib_ng.decompressobj()
     try:
         profile = inflate.decompress(packed[1:], MAX_PROFILE_BYTES)
-    except zlib.error:
+    except _INFLATE_ERROR:
         return False
     # Where it names its colour space; neither kind of pixels may have a profile of the other.
     fits = profile[16:20] == (b"GRAY" if kind in _GREY_TYPES else b"RGB ")
@@ -307,7 +314,7 @@ def has_whole_pixels(png: SoundPng) -> bool:
         EOFError: Pixels are missing.
     """
     expected = sum(stride * rows for stride, rows in _passes(png.header))
-    inflate = zlib.decompressobj()
+    inflate = zlib_ng.decompressobj()
     # A byte too many says enough: what a few bytes more of it unfold to may be gigabytes.
     pieces, left = list[bytes](), expected + 1
     try:
@@ -317,7 +324,7 @@ def has_whole_pixels(png: SoundPng) -> bool:
             if left == 0:
                 return False
         raw = b"".join((*pieces, inflate.flush()))
-    except zlib.error:
+    except _INFLATE_ERROR:
         return False
     if len(raw) < expected:
         raise EOFError
