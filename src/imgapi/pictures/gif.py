@@ -29,7 +29,9 @@ _MAX_FRAME_PIXELS = 100_000_000
 # What asks for repetition, and so for a viewer that shows one frame after the other.
 _REPEATING = (b"\x0bNETSCAPE2.0", b"\x0bANIMEXTS1.0")
 
-Pixels = npt.NDArray[np.uint8]
+# H×W: one of at most 256 colours, or red, green, blue and alpha as the bytes of one number.
+Indices = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +92,12 @@ def _read_screen(content: bytes) -> _Screen:
 
 
 def _skip_blocks(content: bytes, offset: int) -> int:
-    while size := _read(content, offset, 1)[0]:
+    while offset < len(content):
+        size = content[offset]
         offset += 1 + size
-    return offset + 1
+        if not size:
+            return offset
+    raise EOFError
 
 
 def read_frames(content: bytes) -> Iterator[GifFrame]:
@@ -200,7 +205,7 @@ class _Canvas:
     def __init__(self, content: bytes) -> None:
         self._content = content
         width, height = canvas_size(content)
-        self._pixels: Pixels = np.zeros((height, width, 4), np.uint8)
+        self._pixels: Pixels = np.zeros((height, width), np.uint32)
         self._last: GifFrame | None = None
         self._before: Pixels | None = None
 
@@ -220,8 +225,9 @@ class _Canvas:
 
     def image(self) -> Image.Image:
         """Give a copy of what is shown."""
-        opaque = bool(self._pixels[..., 3].all())
-        return Image.fromarray((self._pixels[..., :3] if opaque else self._pixels).copy())
+        image = Image.fromarray(self._pixels.view(np.uint8).reshape(*self._pixels.shape, 4))
+        *_, alpha = np.bitwise_and.reduce(self._pixels, axis=None).tobytes()
+        return image.convert("RGB") if alpha else image.copy()
 
 
 def _draw(region: Pixels, content: bytes, frame: GifFrame) -> None:
@@ -236,14 +242,14 @@ def _draw(region: Pixels, content: bytes, frame: GifFrame) -> None:
     # What the palette lacks is black, as in browsers; all of it where there is none.
     known = np.frombuffer(frame.palette, np.uint8)
     colours[: len(known) // 3, :3] = known.reshape(-1, 3)
+    drawn = colours.view(np.uint32)[:, 0].take(indices)
     if frame.control.transparent_index is None:
-        region[:] = colours[indices]
+        region[:] = drawn
     else:
-        drawn = indices != frame.control.transparent_index
-        region[drawn] = colours[indices[drawn]]
+        np.copyto(region, drawn, where=indices != frame.control.transparent_index)
 
 
-def _decode(content: bytes, frame: GifFrame, visible_rows: int) -> Pixels:
+def _decode(content: bytes, frame: GifFrame, visible_rows: int) -> Indices:
     """Decode the colour indices of one frame, H×W uint8, as a GIF of its own that Pillow reads.
 
     Rows below the canvas are left out, unless interlacing puts them between those above.
