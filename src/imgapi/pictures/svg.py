@@ -175,7 +175,7 @@ def _render_with_resvg(root: ET.Element, embedded: Sequence[EmbeddedSvg], width:
     if not is_own_size and not (isclose(width * own[1], height * own[0]) and _BY_OWN_SIZE.search(document)):
         is_own_size = stretch(root, width, height)
         document = ET.tostring(root, encoding="unicode")
-    if is_own_size and not embedded and not _needs_newest_resvg(root, document):
+    if is_own_size and not embedded and not _needs_newest_resvg(root, document if has_text else ""):
         drawn = _draw_fast(document, families)
         if drawn is not None and drawn.shape[:2] == (height, width):
             return state_colours(write_samples(drawn, "RGBA"), None)
@@ -252,8 +252,8 @@ def _system_fonts() -> Any:
     return FontDatabase.system()
 
 
-def _needs_newest_resvg(root: ET.Element, document: str) -> bool:
-    """Tell whether there is something that the older resvg draws otherwise.
+def _needs_newest_resvg(root: ET.Element, text: str) -> bool:
+    """Tell whether there is something that the older resvg draws otherwise, in the elements or a document with texts.
 
     That is an inner frame, a gradient's focal radius, a font's variations, a text's baseline, and scripts of joined or
     reordered letters.
@@ -261,7 +261,7 @@ def _needs_newest_resvg(root: ET.Element, document: str) -> bool:
     frames = root.iter(f"{SVG}svg")
     next(frames)
     has_radius = any(gradient.get("fr") is not None for gradient in root.iter(f"{SVG}radialGradient"))
-    return has_radius or next(frames, None) is not None or _NEWER_TEXT.search(document) is not None
+    return has_radius or next(frames, None) is not None or _NEWER_TEXT.search(text) is not None
 
 
 def _is_rgba_of(png: bytes, width: int, height: int) -> bool:
