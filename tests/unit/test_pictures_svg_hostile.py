@@ -1,6 +1,7 @@
 """SVGs written to slip past the cleaner, or to keep it busy: what it sees is what a renderer sees, and soon."""
 
 import base64
+import gzip
 import time
 from typing import Any
 from urllib.parse import quote
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgapi.errors import UnreadableImage
+from imgapi.errors import ImageTooLarge, UnreadableImage
 from imgapi.pictures.fonts import with_installed_in_css
 from imgapi.pictures.svg import render_svg
 from imgapi.pictures.svg_clean import clean_svg
@@ -131,3 +132,30 @@ def test_attributes_of_a_doctype_do_not_multiply() -> None:
         document = f"<!DOCTYPE svg [<!ATTLIST g {defaults}>]>" + svg_bytes("<g/>").decode()
         with pytest.raises(UnreadableImage, match="too many attributes"):
             parse_svg(document.encode())
+
+
+def embedding(document: bytes, times: int, media_type: str) -> bytes:
+    """Write an SVG that embeds a document in so many pictures, gzipped."""
+    url = f"data:{media_type};base64,{base64.b64encode(gzip.compress(document)).decode()}"
+    return svg_bytes(f'<image width="1" height="1" href="{url}"/>' * times)
+
+
+@pytest.mark.parametrize("end", ["</svg>", ""])
+@pytest.mark.parametrize(
+    ("entity", "uses"), [("x" * 1900, 1000), ("<g/>" * 400, 600)], ids=["as letters", "as elements"]
+)
+def test_entities_of_embedded_drawings_do_not_multiply(entity: str, uses: int, end: str) -> None:
+    """What entities may become has one bound for all drawings that one embeds, damaged ones among them."""
+    inner = f'<!DOCTYPE svg [<!ENTITY a "{entity}">]>{SVG_LEAD}><text>{"&a;" * uses}</text>{end}'
+    root = parse_svg(embedding(inner.encode(), 20, "image/svg+xml"))
+    started = time.process_time()
+    with pytest.raises(ImageTooLarge, match="entities of the drawings"):
+        clean_svg(root)
+    assert time.process_time() - started < 5
+
+
+def test_what_turns_out_to_be_no_drawing_is_counted() -> None:
+    """Data of no stated type that unfold to megabytes are unfolded once or twice, not hundreds of times."""
+    root = parse_svg(embedding(bytes(4 * 1024 * 1024), 3, ""))
+    with pytest.raises(ImageTooLarge, match="more than 5 MB"):
+        clean_svg(root)

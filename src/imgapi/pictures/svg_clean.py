@@ -15,14 +15,14 @@ from imgapi.errors import ImageTooLarge, ImgapiError, UnreadableImage
 from imgapi.pictures import headers
 from imgapi.pictures.rasters import decoding
 from imgapi.pictures.signatures import sniff_format
-from imgapi.pictures.svg_document import SVG, XLINK, XML, parse_svg
+from imgapi.pictures.svg_document import SVG, XLINK, XML, EntityRoom, parse_svg
 
 # Elements after every `use` and paint reference is written out.
 MAX_EXPANDED_ELEMENTS = 1_000_000
 # The next would change no sample of 8 bits by half a step.
 MAX_OCTAVES = 10
 _MAX_EMBEDDED_PIXELS = 16_000_000
-# All SVGs that one embeds together, unpacked.
+# All that is looked at as an SVG which another embeds, unpacked.
 _MAX_EMBEDDED_BYTES = 5 * 1024 * 1024
 _GZIP, _GZIP_BITS = b"\x1f\x8b", 16
 
@@ -77,7 +77,7 @@ def clean_svg(root: Element) -> Sequence[EmbeddedSvg]:
 
     Raises:
         ImageTooLarge: References multiply the elements of all these documents beyond MAX_EXPANDED_ELEMENTS, or what is
-            embedded has too many bytes.
+            embedded has too many bytes, or too many letters in its entities.
     """
     embedded = list(_take_out(root))
     weights: dict[Element, int] = {}
@@ -88,33 +88,38 @@ def clean_svg(root: Element) -> Sequence[EmbeddedSvg]:
 
 
 def _take_out(root: Element) -> Iterator[EmbeddedSvg]:
-    left_bytes = _MAX_EMBEDDED_BYTES
+    left_bytes, room = _MAX_EMBEDDED_BYTES, EntityRoom()
     for element in root.iter():
         attribute = next((name for name in _HREFS if name in element.attrib), None)
         if element.tag not in _IMAGES or attribute is None:
             continue
-        content = _embedded_svg(element.attrib[attribute])
-        if content is None:
-            continue
-        del element.attrib[attribute]
+        content, is_svg = _embedded_document(element.attrib[attribute])
+        # Counted whatever it turns out to be: unpacking alone takes its time.
         left_bytes -= len(content)
         if left_bytes < 0:
             megabytes = _MAX_EMBEDDED_BYTES / 1024**2
             raise ImageTooLarge(f"the svg embeds drawings of more than {megabytes:g} MB; write fewer or simpler ones")
+        if not is_svg:
+            continue
+        del element.attrib[attribute]
         with suppress(UnreadableImage):
-            yield EmbeddedSvg(parse_svg(content), element, attribute)
+            yield EmbeddedSvg(parse_svg(content, room), element, attribute)
+        if room.letters < 0:
+            raise ImageTooLarge("the XML entities of the drawings that the svg embeds become too long; write them out")
 
 
-def _embedded_svg(url: str) -> bytes | None:
-    """Read the SVG of a `data:` URL that says it is one, or says of no picture that it is one; None of any other."""
+def _embedded_document(url: str) -> tuple[bytes, bool]:
+    """Read what may be an SVG in a `data:` URL, nothing where another picture is stated; tell whether it counts as one.
+
+    It does where the URL says so, or says of no picture what it is and it looks like one.
+    """
     lead = _DATA_URL.match(url)
     media_type = lead[1].lower() if lead else "image/"
-    if "svg" in media_type:
-        return _unpacked(_read_data_url(url))
-    if media_type.startswith("image/"):
-        return None
+    says_svg = "svg" in media_type
+    if media_type.startswith("image/") and not says_svg:
+        return b"", False
     content = _unpacked(_read_data_url(url))
-    return content if sniff_format(content) == "svg" else None
+    return content, says_svg or sniff_format(content) == "svg"
 
 
 def _unpacked(content: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import codecs
 import re
+from dataclasses import dataclass
 from math import floor, isclose
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 
@@ -22,8 +23,6 @@ MAX_DEPTH = 200
 MAX_ELEMENTS = 250_000
 # What a DOCTYPE may give every element of a name, of attributes and of letters in them.
 _MAX_DEFAULTS, _MAX_DEFAULT_LETTERS = 10, 500
-# What all uses of entities together can become, reckoned before the first.
-_MAX_WRITTEN_OUT = 2_000_000
 _ENTITY = re.compile("&(?!(?:lt|gt|amp|quot|apos|#x?[0-9a-fA-F]+);)")
 
 # What CSS calls medium, in every browser.
@@ -42,6 +41,17 @@ _SAME_RATIO = 1e-6
 # Encodings of more than a byte a character, which the parser leaves to its caller.
 _DECLARED_ENCODING = re.compile(rb"<\?xml[^>]*?\sencoding\s*=\s*[\"']([a-z][\w.-]*)", re.IGNORECASE)
 _WIDE_ENCODINGS = frozenset({"gb2312", "gbk", "gb18030", "big5", "shift_jis", "cp932", "euc_jp", "euc_kr", "cp949"})
+
+
+@dataclass(slots=True)
+class EntityRoom:
+    """How many letters all uses of entities may still become, in one document or in several together.
+
+    Attributes:
+        letters: Below 0 once they would be too many.
+    """
+
+    letters: int = 2_000_000
 
 
 class _BoundedBuilder(TreeBuilder):
@@ -70,11 +80,13 @@ class _BoundedParser(DefusedXMLParser):  # type: ignore[misc]
 
     Args:
         uses: How many references to entities the document can have.
+        room: What these may become is taken from it before the first is written out.
     """
 
-    def __init__(self, uses: int) -> None:
+    def __init__(self, uses: int, room: EntityRoom) -> None:
         super().__init__(target=_BoundedBuilder(), forbid_entities=False, forbid_external=True)
-        self._uses = uses
+        self._uses, self._room = uses, room
+        self._reckoned = 0
         self._defaults = self._letters = 0
         self.parser.AttlistDeclHandler = self._count_default
         self.parser.EntityDeclHandler = self._bound_entity
@@ -84,7 +96,10 @@ class _BoundedParser(DefusedXMLParser):  # type: ignore[misc]
             raise UnreadableImage("the svg takes XML entities from elsewhere, which are refused; write them out")
         if _ENTITY.search(value):
             raise UnreadableImage("the svg has XML entities within entities, which are refused; write them out")
-        if self._uses * len(value) > _MAX_WRITTEN_OUT:
+        longest = max(self._reckoned, self._uses * len(value))
+        self._room.letters -= longest - self._reckoned
+        self._reckoned = longest
+        if self._room.letters < 0:
             raise UnreadableImage("the svg's XML entities would become too long; write them out")
 
     def _count_default(self, _element: str, name: str, _kind: str, default: str | None, _required: int) -> None:
@@ -102,15 +117,20 @@ def read_svg(content: bytes, max_bytes: int) -> Element:
     return parse_svg(content)
 
 
-def parse_svg(content: bytes) -> Element:
+def parse_svg(content: bytes, room: EntityRoom | None = None) -> Element:
     """Read an SVG into a tree of bounded depth and number of elements, entities written out.
+
+    Args:
+        content: The document.
+        room: What is left for entities, where other documents share it.
 
     Raises:
         UnreadableImage: No well-formed XML, entities but short texts of the document itself, or beyond the bounds.
     """
     try:
         document = _decode_wide(content)
-        parser = _BoundedParser(document.count("&") if isinstance(document, str) else document.count(b"&"))
+        uses = document.count("&") if isinstance(document, str) else document.count(b"&")
+        parser = _BoundedParser(uses, room or EntityRoom())
         parser.feed(document)
         root: Element = parser.close()
     except DefusedXmlException as exc:
