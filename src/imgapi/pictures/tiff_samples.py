@@ -297,7 +297,10 @@ def _undo_float_differences(rows: _Bytes, samples: int, size: int) -> _Bytes:
 
 
 def _odd_numbers(rows: _Bytes, count: int, depth: int, *, little_endian: bool) -> npt.NDArray[np.uint32]:
-    """Read numbers of any depth, packed bit by bit with the highest first; whole bytes in the file's order."""
+    """Read numbers of any depth, packed bit by bit with the highest first; whole bytes in the file's order.
+
+    Of those beyond 32 bits, the upper 32 are given.
+    """
     read = np.empty((len(rows), count), np.uint32)
     # Rows of a narrow tile are too short to be worth a turn each.
     band_rows = max(1, _BAND_NUMBERS // count)
@@ -315,10 +318,12 @@ def _to_16_bit(numbers: _Numbers, depth: int, sample_format: int) -> Samples:
         finite = np.nan_to_num(numbers.astype(np.float32), nan=0, posinf=0, neginf=0)
         colours = 3 if finite.shape[2] >= 3 else 1  # noqa: PLR2004 - of RGB
         return np.concatenate((_light(finite[..., :colours]), _light(finite[..., colours:])), axis=2)
+    # Of odd depths beyond it, the upper 32 bits were read.
+    depth = min(depth, 8 * numbers.dtype.itemsize)
     if sample_format == _SIGNED:
         # Below zero there is nothing to show.
-        signed = numbers.astype(f"i{numbers.dtype.itemsize}") if depth in (8, 16, 32, 64) else numbers.astype(np.int64)
-        numbers, depth = np.maximum(signed, 0).astype(np.uint64), depth - 1
+        unsigned = numbers.astype(np.uint64)
+        numbers, depth = np.where(unsigned >> np.uint64(depth - 1), 0, unsigned), depth - 1
         if numbers.shape[2] == 1 and depth in (15, 31):
             # Measurements come as they are where they fit, as Pillow gives those that it reads.
             highest = max(int(numbers.max(initial=0)), _FULL)
