@@ -8,8 +8,12 @@ import zlib
 import pytest
 from PIL import Image
 
+from imgapi.pictures.bounds import Bounds
 from imgapi.pictures.convert import convert_to_png
+from imgapi.pictures.fit import fit
 from imgapi.pictures.limits import PictureLimits
+from imgapi.pictures.reencode import reencode
+from imgapi.pictures.resize import resize
 from pictures import read_deep, swapped_profile, tiff_of
 
 LIMITS = PictureLimits()
@@ -80,3 +84,18 @@ def test_narrow_tiles_of_odd_depths_cost_little_more_than_strips() -> None:
     # The first and the second sample of three bytes, of the second tile in the second row.
     shown = read_deep(converted.frames[0])[17, 16:18]
     assert shown.tolist() == [((65 << 4) * 65_535 + 2047) // 4095, (65 * 65_535 + 2047) // 4095]
+
+
+@pytest.mark.parametrize("value", [(5,), (5, 6, 7)])
+@pytest.mark.parametrize("samples", [1, 3])
+def test_a_profile_that_is_a_number_counts_as_none(value: tuple[int, ...], samples: int) -> None:
+    """A tag of profiles that holds numbers makes no picture unreadable, whatever is done with it."""
+    content = tiff_of([bytes(20 * 12 * samples)], samples=samples, bits=8, tags={34_675: value})
+    for all_frames in (False, True):
+        frame = convert_to_png(content, all_frames=all_frames, limits=LIMITS, svg_renderer="resvg").frames[0]
+        with Image.open(io.BytesIO(frame)) as image:
+            assert "icc_profile" not in image.info
+    assert resize(content, min_dim=1, max_dim=10, limits=LIMITS, svg_renderer="resvg").width == 10
+    assert reencode(content, "webp", limits=LIMITS)
+    bounds = Bounds(frozenset({"jpeg"}), min_side=1, max_side=10, max_bytes=100_000)
+    assert fit(content, bounds, LIMITS).width == 10

@@ -30,7 +30,8 @@ def is_profile_of(profile: bytes | None, mode: str) -> bool:
 
 
 def _profile_space(profile: bytes | None) -> str | None:
-    if not profile:
+    # In a TIFF, whatever kind of value stands in its place is given as that: a number, a text, a list.
+    if not isinstance(profile, bytes) or not profile:
         return None
     try:
         return str(ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space).strip()
