@@ -8,10 +8,12 @@ import zlib
 import pytest
 from PIL import Image
 
+from imgapi.errors import UnreadableImage
 from imgapi.pictures.bounds import Bounds
 from imgapi.pictures.convert import convert_to_png
 from imgapi.pictures.fit import fit
 from imgapi.pictures.limits import PictureLimits
+from imgapi.pictures.probe import probe
 from imgapi.pictures.reencode import reencode
 from imgapi.pictures.resize import resize
 from pictures import read_deep, swapped_profile, tiff_of
@@ -99,3 +101,18 @@ def test_a_profile_that_is_a_number_counts_as_none(value: tuple[int, ...], sampl
     assert reencode(content, "webp", limits=LIMITS)
     bounds = Bounds(frozenset({"jpeg"}), min_side=1, max_side=10, max_bytes=100_000)
     assert fit(content, bounds, LIMITS).width == 10
+
+
+def test_directories_that_lie_over_each_other_are_refused() -> None:
+    """A file of 2 MB has no more entries to read than a writer could have meant."""
+    pages, entries = 20, 100_000
+    places = [16 + 20 * number for number in range(pages)]
+    content = bytearray(16 + 20 * (pages + entries) + 16)
+    content[:16] = b"II+\x00\x08\x00\x00\x00" + struct.pack("<Q", places[0])
+    for place, following in zip(places, [*places[1:], 0], strict=True):
+        struct.pack_into("<Q", content, place, entries)
+        struct.pack_into("<Q", content, place + 8 + 20 * entries, following)
+    for tag in (256, 257):
+        struct.pack_into("<HHQI", content, places[-1] + 68 + 20 * (tag - 256), tag, 3, 1, 1)
+    with pytest.raises(UnreadableImage, match="more than 100000 entries"):
+        probe(bytes(content), LIMITS)

@@ -11,6 +11,8 @@ from itertools import islice
 from struct import Struct
 from typing import NamedTuple
 
+from imgapi.errors import UnreadableImage
+
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _STRIP_COUNTS, _PLANAR = 273, 274, 277, 278, 279, 284
 _PREDICTOR, _COLOUR_MAP, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS = 317, 320, 322, 323, 324, 325
@@ -29,6 +31,8 @@ _MOST_VALUES = {_BITS: 256, _EXTRA_SAMPLES: 256, _COLOUR_MAP: 3 * 65_536}
 _BLOCK_TAGS = frozenset({_STRIP_OFFSETS, _STRIP_COUNTS, _TILE_OFFSETS, _TILE_COUNTS})
 # More strips than rows of the largest picture in its largest number of planes can't be.
 _MAX_BLOCKS = 1_000_000
+# In all directories together; those of pages lie over each other where a file is to take long.
+_MAX_ENTRIES = 100_000
 _MAX_PROFILE_BYTES = 8 * 1024 * 1024
 
 
@@ -105,6 +109,7 @@ def read_pages(content: bytes) -> Iterator[TiffPage]:
     Raises:
         EOFError: A directory lies beyond the end of the file.
         struct.error: Likewise.
+        UnreadableImage: There are far more entries than any writer makes.
     """
     for place in _places(content):
         yield _read_page(content, place, whole=False)
@@ -130,11 +135,16 @@ def _places(content: bytes) -> Iterator[int]:
     layout = _layout_of(content)
     (place,) = layout.pointer.unpack_from(content, 8 if layout.is_big else 4)
     seen: set[int] = set()
+    entries = 0
     while place and place not in seen:
         seen.add(place)
-        end = place + layout.length.size + layout.length.unpack_from(content, place)[0] * layout.entry.size
+        (count,) = layout.length.unpack_from(content, place)
+        end = place + layout.length.size + count * layout.entry.size
         if end > len(content):
             raise EOFError
+        entries += count
+        if entries > _MAX_ENTRIES:
+            raise UnreadableImage(f"the tiff picture has more than {_MAX_ENTRIES} entries in its directories")
         yield place
         # A file may end without the pointer that ends the chain.
         (place,) = layout.pointer.unpack(content[end : end + layout.pointer.size].ljust(layout.pointer.size, b"\x00"))
