@@ -1,13 +1,17 @@
 """TIFF samples of depths that are no whole number of bytes, or more than any picture needs."""
 
+import tracemalloc
+
 import pytest
 
 from imgapi.pictures.convert import convert_to_png
 from imgapi.pictures.limits import PictureLimits
+from imgapi.pictures.tiff_pages import page_at
+from imgapi.pictures.tiff_samples import decode
 from pictures import read_deep, tiff_of
 
 LIMITS = PictureLimits()
-UNSIGNED, SIGNED = 1, 2
+UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 
 
 def shown(numbers: list[int], bits: int, sample_format: int) -> list[int]:
@@ -31,3 +35,22 @@ def test_signed_samples_below_zero_are_black(bits: int) -> None:
     highest = (1 << (bits - 1)) - 1
     numbers = shown([-highest - 1, -1, 0, highest], bits, SIGNED)
     assert numbers == [0, 0, 0, 65_535]
+
+
+@pytest.mark.parametrize(
+    ("bits", "sample_format"), [(12, UNSIGNED), (12, SIGNED), (16, SIGNED), (16, FLOAT), (32, FLOAT)]
+)
+def test_samples_are_brought_to_16_bits_in_little_memory(bits: int, sample_format: int) -> None:
+    """Nothing as wide as numbers are reckoned with is held for all of them, but what was read and what comes out."""
+    side, samples = 1000, 3
+    row = bytes(side * samples * bits // 8)
+    content = tiff_of([row * side], samples=samples, bits=bits, size=(side, side), tags={339: (sample_format,)})
+    page = page_at(content, 0)
+    decode(content, page)
+    tracemalloc.start()
+    try:
+        decode(content, page)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 11 * side * side * samples

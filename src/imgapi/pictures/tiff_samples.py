@@ -315,33 +315,65 @@ def _odd_numbers(rows: _Bytes, count: int, depth: int, *, little_endian: bool) -
 
 def _to_16_bit(numbers: _Numbers, depth: int, sample_format: int) -> Samples:
     if sample_format == _FLOAT:
-        finite = np.nan_to_num(numbers.astype(np.float32), nan=0, posinf=0, neginf=0)
-        colours = 3 if finite.shape[2] >= 3 else 1  # noqa: PLR2004 - of RGB
-        return np.concatenate((_light(finite[..., :colours]), _light(finite[..., colours:])), axis=2)
+        colours = 3 if numbers.shape[2] >= 3 else 1  # noqa: PLR2004 - of RGB
+        return np.concatenate((_light(numbers[..., :colours]), _light(numbers[..., colours:])), axis=2)
     # Of odd depths beyond it, the upper 32 bits were read.
     depth = min(depth, 8 * numbers.dtype.itemsize)
-    if sample_format == _SIGNED:
-        # Below zero there is nothing to show.
-        unsigned = numbers.astype(np.uint64)
-        numbers, depth = np.where(unsigned >> np.uint64(depth - 1), 0, unsigned), depth - 1
-        if numbers.shape[2] == 1 and depth in (15, 31):
-            # Measurements come as they are where they fit, as Pillow gives those that it reads.
-            highest = max(int(numbers.max(initial=0)), _FULL)
-            return np.asarray(numbers * _FULL // highest, np.uint16)
-    if depth == 16:  # noqa: PLR2004 - as they are
+    is_signed = sample_format == _SIGNED
+    if depth == 16 and not is_signed:  # noqa: PLR2004 - as they are
         return np.asarray(numbers, np.uint16)
-    if depth > 16:  # noqa: PLR2004 - the upper half
-        return np.asarray(numbers >> np.array(depth - 16, numbers.dtype), np.uint16)
+    most, bands = None, _bands(numbers)
+    if is_signed and numbers.shape[2] == 1 and depth in (16, 32):
+        # Measurements come as they are where they fit, as Pillow gives those that it reads.
+        most = max(_FULL, *(int(_widened(numbers[band], depth).max()) for band in bands))
+    samples = np.empty(numbers.shape, np.uint16)
+    for band in bands:
+        samples[band] = _scaled(_widened(numbers[band], depth if is_signed else 0), depth - is_signed, most)
+    return samples
+
+
+def _bands(numbers: _Numbers) -> list[slice]:
+    """Divide rows into bands: as wide as numbers are reckoned with, all of them at once would take gigabytes."""
+    rows = max(1, _BAND_NUMBERS // max(1, numbers[:1].size))
+    return [slice(top, top + rows) for top in range(0, len(numbers), rows)]
+
+
+def _widened(numbers: _Numbers, signed_depth: int) -> npt.NDArray[np.uint64]:
+    """Widen numbers; of signed ones, where a depth is given, those below zero are 0, as there is nothing to show."""
+    wide = numbers.astype(np.uint64)
+    if signed_depth:
+        wide[wide >> np.uint64(signed_depth - 1) > 0] = 0
+    return wide
+
+
+def _scaled(numbers: npt.NDArray[np.uint64], depth: int, most: int | None) -> npt.NDArray[np.uint64]:
+    """Bring numbers of so many bits, or up to the most there is, to 0..65535."""
+    if most is not None:
+        return numbers * np.uint64(_FULL) // np.uint64(most)
+    if depth >= 16:  # noqa: PLR2004 - the upper half
+        return numbers >> np.uint64(depth - 16)
     highest = (1 << depth) - 1
-    return np.asarray((numbers.astype(np.uint32) * _FULL + highest // 2) // highest, np.uint16)
+    return (numbers * np.uint64(_FULL) + np.uint64(highest // 2)) // np.uint64(max(1, highest))
 
 
-def _light(values: npt.NDArray[np.float32]) -> Samples:
+def _light(values: _Numbers) -> Samples:
     """Let 1 be white and clip what is brighter, as image editors do; if most is brighter, 255 or more is white."""
-    light = np.maximum(values, 0)
-    average, highest = (float(light.mean()), float(light.max())) if light.size else (0, 0)
+    samples, bands = np.empty(values.shape, np.uint16), _bands(values)
+    total, highest = 0.0, 0.0
+    for band in bands:
+        light = _finite(values[band])
+        total, highest = total + float(light.sum(dtype=np.float64)), max(highest, float(light.max(initial=0)))
+    average = total / max(1, values.size)
     white = 1 if average <= 1 else 255 if average <= 255 else max(_FULL, highest)  # noqa: PLR2004 - whites
-    return np.asarray(np.rint(np.minimum(light * np.float32(_FULL / white), _FULL)), np.uint16)
+    for band in bands:
+        samples[band] = np.rint(np.minimum(_finite(values[band]) * np.float32(_FULL / white), _FULL))
+    return samples
+
+
+def _finite(values: _Numbers) -> npt.NDArray[np.float32]:
+    """Give floats of 32 bits, 0 for what is below and for what is no number."""
+    finite = np.nan_to_num(values.astype(np.float32), nan=0, posinf=0, neginf=0)
+    return np.maximum(finite, np.float32(0))
 
 
 def _through_palette(numbers: _Numbers, page: TiffPage) -> Samples:
