@@ -17,6 +17,8 @@ from pictures import decode, encode, png_chunk, swapped_profile
 
 LIMITS = PictureLimits()
 DISPLAY_P3, SRGB, BT_2020, BT_2020_PQ = (12, 13, 0, 1), (1, 13, 0, 1), (9, 1, 0, 1), (9, 16, 0, 1)
+BT_470_BG, BT_470_M = (5, 5, 0, 1), (1, 4, 0, 1)
+DCI_P3 = (11, 13, 0, 1)
 LINEAR, VIDEO_RANGE = (1, 8, 0, 1), (12, 13, 0, 0)
 PROFILE = png_chunk(b"iCCP", b"odd\x00\x00" + zlib.compress(swapped_profile()))
 SOME_BLUE = (51, 102, 153)
@@ -51,6 +53,9 @@ def stated(png: bytes) -> list[bytes]:
         (DISPLAY_P3, SOME_BLUE, (27, 104, 157)),
         (BT_2020, (128, 128, 128), (140, 140, 140)),
         (LINEAR, (128, 128, 128), (188, 188, 188)),
+        # 0.5 to the power 2.8, in the curve of sRGB.
+        (BT_470_BG, (128, 128, 128), (106, 106, 106)),
+        (BT_470_M, (128, 128, 128), (129, 129, 129)),
         (SRGB, SOME_BLUE, SOME_BLUE),
     ],
 )
@@ -61,6 +66,12 @@ def test_code_points_end_as_srgb(
     png = converted(flat(colour, code_points))
     assert np.abs(np.subtract(colour_of(png), expected)).max() <= 2
     assert stated(png) == ([b"cICP"] if code_points == SRGB else [b"sRGB"])
+
+
+def test_white_of_cinemas_is_white() -> None:
+    """Two that share primaries and not their white have the same white, and no other colour, when they are adapted."""
+    assert np.abs(np.subtract(colour_of(converted(flat((255, 255, 255), DCI_P3))), 255)).max() <= 1
+    assert colour_of(converted(flat(SOME_BLUE, DCI_P3))) != colour_of(converted(flat(SOME_BLUE, DISPLAY_P3)))
 
 
 @pytest.mark.parametrize("code_points", [BT_2020_PQ, VIDEO_RANGE])

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -189,8 +190,13 @@ def test_broken_profiles_count_as_none() -> None:
     """A profile that can't be read changes nothing and stops nothing."""
     image = draw_photo(20, 10)
     for name in ("png", "tiff"):
-        assert difference(first(encode(image, name, icc_profile=b"no profile")), image) == 0
+        for profile in (b"no profile", bytes(16) + b"RGB " + bytes(200)):
+            result = first(encode(image, name, icc_profile=profile))
+            assert difference(result, image) == 0
+            assert "icc_profile" not in result.info
     assert first(encode(image.convert("CMYK"), "jpeg", icc_profile=b"no profile")).mode == "RGB"
+    unreadable = png_chunk(b"iCCP", b"p\x00\x00" + zlib.compress(bytes(16) + b"RGB " + bytes(200)))
+    assert "icc_profile" not in first(deep_png()[:33] + unreadable + deep_png()[33:]).info
 
 
 def test_odd_sample_types_become_what_png_holds() -> None:

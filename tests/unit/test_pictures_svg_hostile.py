@@ -134,6 +134,13 @@ def test_attributes_of_a_doctype_do_not_multiply() -> None:
             parse_svg(document.encode())
 
 
+def test_predefined_entities_may_be_declared() -> None:
+    """As the specification of XML writes them, a reference to a character within each (section 4.6)."""
+    declared = '<!ENTITY lt "&#38;#60;"><!ENTITY amp "&#38;#38;"><!ENTITY a "1 &#38;lt; 2 &#38;#60; 3">'
+    document = f"<!DOCTYPE svg [{declared}]>{SVG_LEAD}><text>&a; &lt;&amp;</text></svg>"
+    assert "".join(parse_svg(document.encode()).itertext()) == "1 < 2 < 3 <&"
+
+
 def embedding(document: bytes, times: int, media_type: str) -> bytes:
     """Write an SVG that embeds a document in so many pictures, gzipped."""
     url = f"data:{media_type};base64,{base64.b64encode(gzip.compress(document)).decode()}"

@@ -42,11 +42,11 @@ def long_lists_of(pages: int) -> bytes:
     numbers = struct.pack("<I", 8) * 1_000_000
     content = bytearray(b"II*\x00" + bytes(4) + numbers)
     pointer_at = 4
-    single = {256: 1, 257: 1, 258: 16, 259: 1, 262: 0, 273: 8, 277: 1, 278: 1, 279: 2}
+    single = {256: 1, 257: 1, 258: 16, 259: 1, 262: 0, 277: 1, 278: 1}
     for _ in range(pages):
         struct.pack_into("<I", content, pointer_at, len(content))
         entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in single.items()]
-        entries += [struct.pack("<HHII", tag, 4, 1_000_000, 8) for tag in (284, 317, 320, 338, 339, 34_675)]
+        entries += [struct.pack("<HHII", tag, 4, 1_000_000, 8) for tag in (273, 279, 284, 317, 320, 338, 339, 34_675)]
         content += struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
         pointer_at = len(content) - 4
     return bytes(content)
