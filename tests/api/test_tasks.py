@@ -36,7 +36,7 @@ def picture(data_url: Callable[..., str]) -> str:
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with one running place, where nobody may wait in line and nobody is held for long."""
     folder = tmp_path_factory.mktemp("narrow")
-    yield from run_service(folder, model_limits={MODEL: (50.0, 1)}, max_wait=0.3, max_queue_seconds=0.0)
+    yield from run_service(folder, model_limits={MODEL: (50.0, 1)}, max_wait=0.8, max_queue_seconds=0.0)
 
 
 @pytest.fixture(scope="module")
