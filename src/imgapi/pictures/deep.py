@@ -87,7 +87,7 @@ def decode_sound(png: SoundPng) -> DeepPixels | None:
     colour_type = png.header[9]
     if colour_type == _GREY_ALPHA_TYPE:
         return pixels[..., [0, 3]]
-    key = next((bytes(body) for name, body in png.ancillary if name == b"tRNS"), b"")
+    key = png.body_of(b"tRNS")
     if colour_type == _GREY_TYPE and key:
         # OpenCV passes it over in grey pictures.
         alpha = np.where(pixels == int.from_bytes(key, "big"), 0, _FULL).astype(np.uint16)

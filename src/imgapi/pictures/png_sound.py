@@ -77,8 +77,12 @@ class SoundPng:
     @property
     def coded_profile(self) -> bytes | None:
         """The ICC profile that the code points of its colours stand for; None without any, or where they say sRGB."""
-        body = next((bytes(body) for name, body in self.ancillary if name == b"cICP"), b"")
+        body = self.body_of(b"cICP")
         return profile_of(body) if body and self.header[9] not in _GREY_TYPES else None
+
+    def body_of(self, name: bytes) -> bytes:
+        """Give the body of an ancillary chunk, empty without one."""
+        return next((bytes(body) for each, body in self.ancillary if each == name), b"")
 
     def write(self, *, animated: bool, ancillary: tuple[Chunk, ...] | None = None) -> bytes:
         """Write the file anew, its pixels as they are; as a still picture unless `animated`."""

@@ -8,7 +8,8 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 from PIL import Image
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+from imgapi.pictures.png_sound import SIGNATURE, chunk_bytes
+
 # Mode to colour type (PNG specification, 11.2.1); palettes, bilevel and 16-bit pictures are Pillow's to write.
 _COLOUR_TYPES = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}
 _LEVEL = 1
@@ -37,9 +38,9 @@ def write_samples(samples: Rows | NDArray[np.uint16], mode: str) -> bytes:
     big_endian = samples.astype(samples.dtype.newbyteorder(">"), copy=False)
     rows = big_endian.reshape(height, -1).view(np.uint8)
     header = struct.pack(">IIBBBBB", width, height, 8 * samples.itemsize, _COLOUR_TYPES[mode], 0, 0, 0)
-    parts = [_SIGNATURE, _chunk(b"IHDR", header)]
-    parts += [_chunk(b"IDAT", data) for data in _compressed(rows, _choose_filter(rows))]
-    parts.append(_chunk(b"IEND", b""))
+    parts = [SIGNATURE, chunk_bytes(b"IHDR", header)]
+    parts += [chunk_bytes(b"IDAT", data) for data in _compressed(rows, _choose_filter(rows))]
+    parts.append(chunk_bytes(b"IEND", b""))
     return b"".join(parts)
 
 
@@ -74,9 +75,3 @@ def _choose_filter(rows: Rows) -> int:
         for kind in sizes:
             sizes[kind] += len(isal_zlib.compress(_filtered(rows, kind, top, top + _SAMPLE_ROWS), _LEVEL))
     return min(sizes, key=sizes.__getitem__)
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    # A tenth of the time that zlib's takes.
-    checksum = isal_zlib.crc32(data, isal_zlib.crc32(name))
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", checksum)
