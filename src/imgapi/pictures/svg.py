@@ -39,9 +39,6 @@ _NEWER_TEXT = re.compile(
     "font-variation|(?:dominant|alignment)-baseline|[\u0300-\u036f]{2}|"
     "[\u0590-\u1dff\ufb1d-\ufdff\ufe70-\ufeff\U00010000-\U0001ffff]"
 )
-# What resvg lays out by the size that the document says, to be scaled after: text on a path, and a paint of another
-# shape (SVG 2's `context-fill`).
-_BY_OWN_SIZE = re.compile("textPath|context-(?:fill|stroke)")
 # Sixteen layers of the largest drawing. A worker may take more, for pictures whose size is told before they are read.
 _MAX_MEMORY_BYTES = 1024**3
 
@@ -169,12 +166,11 @@ def _render_with_resvg(root: ET.Element, embedded: Sequence[EmbeddedSvg], width:
             ET.SubElement(each.image, f"{SVG}text")
         each.put_back()
     own = intrinsic_size(root)
-    document = ET.tostring(root, encoding="unicode")
     is_own_size = rendered_size(own) == (width, height)
     # Said in the document, a size is drawn; told to a renderer, it may be drawn near that and resampled.
-    if not is_own_size and not (isclose(width * own[1], height * own[0]) and _BY_OWN_SIZE.search(document)):
+    if not is_own_size and not (isclose(width * own[1], height * own[0]) and _is_laid_out_first(root)):
         is_own_size = stretch(root, width, height)
-        document = ET.tostring(root, encoding="unicode")
+    document = ET.tostring(root, encoding="unicode")
     if is_own_size and not embedded and not _needs_newest_resvg(root, document if has_text else ""):
         drawn = _draw_fast(document, families)
         if drawn is not None and drawn.shape[:2] == (height, width):
@@ -262,6 +258,18 @@ def _needs_newest_resvg(root: ET.Element, text: str) -> bool:
     next(frames)
     has_radius = any(gradient.get("fr") is not None for gradient in root.iter(f"{SVG}radialGradient"))
     return has_radius or next(frames, None) is not None or _NEWER_TEXT.search(text) is not None
+
+
+def _is_laid_out_first(root: ET.Element) -> bool:
+    """Tell whether resvg lays something out by the size that the document says, and scales it after.
+
+    That is text on a path, and the paint of another shape (SVG 2's `context-fill`).
+    """
+    return any(
+        element.tag == f"{SVG}textPath"
+        or any("context-" in value for value in (*element.attrib.values(), element.text or ""))
+        for element in root.iter()
+    )
 
 
 def _is_rgba_of(png: bytes, width: int, height: int) -> bool:
