@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageCms
 
-_GREY_MODES = frozenset({"1", "L", "LA", "I;16"})
+GREY_MODES = frozenset({"1", "L", "LA", "I;16"})
 _FULL_16_BIT = 65_535
 
 
@@ -24,7 +24,7 @@ def profile_fits(image: Image.Image) -> bool:
 def is_profile_of(profile: bytes | None, mode: str) -> bool:
     """Tell whether an ICC profile can be read and is of the colour space of pixels of a mode."""
     space = _profile_space(profile)
-    if mode in _GREY_MODES:
+    if mode in GREY_MODES:
         return space == "GRAY"
     return space == {"CMYK": "CMYK", "LAB": "Lab"}.get(mode, "RGB")
 
@@ -74,7 +74,7 @@ def as_srgb(image: Image.Image) -> Image.Image:
     """
     image = expand_key_colour(image)
     profile: bytes | None = image.info.get("icc_profile") if profile_fits(image) else None
-    if profile is not None and image.mode not in _GREY_MODES:
+    if profile is not None and image.mode not in GREY_MODES:
         try:
             return _through_profile(image, profile)
         except (ImageCms.PyCMSError, ValueError, OSError):
@@ -99,7 +99,7 @@ def as_png_mode(image: Image.Image) -> Image.Image:
     mode = image.mode
     if mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
         return image
-    if mode in ("I", "F", "I;16B", "I;16L", "I;16N"):
+    if mode in ("I", "I;16B", "I;16L", "I;16N"):
         return _as_16_bit(image)
     if mode == "LAB":
         lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
@@ -109,12 +109,10 @@ def as_png_mode(image: Image.Image) -> Image.Image:
 
 
 def _as_16_bit(image: Image.Image) -> Image.Image:
-    """Bring integers and floats into 0..65535: as they are if they fit, 0..1 floats and larger ranges scaled."""
-    samples = np.nan_to_num(np.asarray(image, np.float64), posinf=0, neginf=0)
+    """Bring integers into 0..65535: as they are if they fit, larger ranges scaled."""
+    samples = np.asarray(image, np.float64)
     highest = float(samples.max(initial=0))
-    if image.mode == "F" and highest <= 1:
-        samples = samples * _FULL_16_BIT
-    elif highest > _FULL_16_BIT:
+    if highest > _FULL_16_BIT:
         samples = samples * (_FULL_16_BIT / highest)
     return Image.fromarray(np.rint(np.clip(samples, 0, _FULL_16_BIT)).astype(np.uint16))
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from imgapi.pictures.apng import composited_deep_frames
 from imgapi.pictures.chunks import stated_colours, strip_png
-from imgapi.pictures.colour import as_srgb, is_profile_of, is_srgb, profile_fits
+from imgapi.pictures.colour import GREY_MODES, as_srgb, is_profile_of, is_srgb, profile_fits
 from imgapi.pictures.deep import decode_deep, deep_profile, encode_deep_png, is_deep_colour, orient_deep
 from imgapi.pictures.encode import encode_png
 from imgapi.pictures.frames import all_frames as every_frame
@@ -19,7 +19,6 @@ from imgapi.pictures.rasters import decoding, open_raster
 from imgapi.pictures.signatures import recognise
 from imgapi.pictures.svg import render_svg_png
 
-_GREY_MODES = frozenset({"I;16", "LA"})
 _COLOURS = 3
 
 
@@ -85,7 +84,7 @@ def _strip(content: bytes, info: PictureInfo) -> bytes | None:
             profile = image.info.get("icc_profile")
         fits = is_profile_of(profile, info.mode)
         # 16-bit samples stay as they are under their profile, since the conversion knows only 8.
-        if not profile or info.deep or (fits and is_srgb(profile)):
+        if not profile or info.deep or is_srgb(profile):
             return strip_png(content, keep_profile=fits)
     return None
 
@@ -98,7 +97,7 @@ def _convert_deep_frames(content: bytes, info: PictureInfo) -> Iterator[bytes]:
             frame = next(frames, None)
         if frame is None:
             return
-        if info.mode in _GREY_MODES:
+        if info.mode in GREY_MODES:
             # Of the same value in each colour.
             frame = frame[..., 0] if frame.shape[2] == _COLOURS else frame[..., [0, _COLOURS]]
         yield encode_deep_png(np.ascontiguousarray(orient_deep(frame, info.orientation)), profile, stated)
@@ -123,5 +122,4 @@ def _convert_deep(content: bytes, info: PictureInfo, page: int) -> bytes | None:
 
 def _kept_profile(image: Image.Image) -> bytes | None:
     """Give the profile of a grey picture, whose samples `as_srgb` leaves alone; colours are sRGB by then."""
-    grey = image.mode in ("1", "L", "LA", "I;16")
-    return image.info.get("icc_profile") if grey and profile_fits(image) else None
+    return image.info.get("icc_profile") if image.mode in GREY_MODES and profile_fits(image) else None

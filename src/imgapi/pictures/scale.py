@@ -5,7 +5,7 @@ from PIL import Image
 # Reduces by whole factors first, as long as thrice the target stays; sharper than needed, and much faster.
 _REDUCING_GAP = 3.0
 _RESAMPLED_FAST = frozenset({"L", "RGB", "RGBA", "CMYK"})
-_RESAMPLED_AS_THEY_ARE = frozenset({"L", "LA", "RGB", "RGBA", "CMYK", "I;16", "F", "I", "LAB", "YCbCr"})
+_RESAMPLED_AS_THEY_ARE = frozenset({"L", "LA", "RGB", "RGBA", "CMYK", "I;16", "I", "LAB", "YCbCr"})
 
 
 def scaled_to_range(width: int, height: int, *, min_dim: int, max_dim: int) -> tuple[int, int]:
@@ -43,7 +43,7 @@ def resample(image: Image.Image, size: tuple[int, int]) -> Image.Image:
         image = image.convert("L" if mode == "1" else "RGBA" if image.has_transparency_data else "RGB")
     if image.mode in _RESAMPLED_FAST and (resampled := _resample_fast(image, size)) is not None:
         return resampled
-    gap = _REDUCING_GAP if image.mode not in ("I;16", "I", "F") else None
+    gap = _REDUCING_GAP if image.mode not in ("I;16", "I") else None
     return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=gap)
 
 
